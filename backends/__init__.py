@@ -1,0 +1,1 @@
+"""Compiles and runs exported models, one runtime a file, found by name in `registry`."""

@@ -1,0 +1,48 @@
+"""Finds a backend by name: a table of strings and entry points, imported when asked for."""
+
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from backends.backend import Backend
+from targets.errors import TargetUnavailableError, UnknownNameError
+
+ENTRY_POINTS = "derycc.backends"
+"""The group in which an installed package registers backend classes of its own."""
+
+_SHIPPED = {"ort": "ort:OrtBackend", "reference": "reference:ReferenceBackend"}
+
+
+def get_backend(name: str) -> Backend:
+    """The backend of that name; its runtime is first imported when the backend is used.
+
+    Raises:
+        UnknownNameError: No backend has that name.
+        TargetUnavailableError: An installed package registers it, but cannot be imported.
+    """
+    if name in _SHIPPED:
+        module, _, attribute = _SHIPPED[name].partition(":")
+        return _instance(getattr(import_module(f".{module}", __package__), attribute))
+    registered = _registered()
+    if name not in registered:
+        raise UnknownNameError("backend", name, list_backends())
+    try:
+        found = registered[name].load()
+    except ImportError as error:
+        raise TargetUnavailableError(
+            f"The backend {name!r} is registered as {registered[name].value!r} but cannot be "
+            f"imported: {error}. Install what it needs or remove the package that registers it."
+        ) from error
+    return _instance(found)
+
+
+def list_backends() -> tuple[str, ...]:
+    """Names of all shipped and registered backends, sorted."""
+    return tuple(sorted({*_SHIPPED, *_registered()}))
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _instance(found: type[Backend]) -> Backend:
+    return found()

@@ -1,0 +1,1 @@
+"""From a zoo of pretrained networks to one exported network: torch and the solver live here."""

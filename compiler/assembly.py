@@ -1,0 +1,261 @@
+"""Assembly: the best network that a problem allows, with its certificate.
+
+`assemble` gives the best path, `k_best` the best few, `cheapest` the least that a resource can cost
+(what to tell a user whose budget nothing meets). CP-SAT decides over integers; every number of an
+answer is recomputed from the problem's own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from compiler.cpsat import Answer, solver_name
+from compiler.path_program import PathProgram
+from compiler.path_search import PathSearch
+from compiler.problem import Amounts, Problem
+from targets.errors import UnknownNameError, UsageError
+
+FORMAT = "derycc.assembly/1"
+
+Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What the solver answered.
+
+    Attributes:
+        status: "optimal": proven best, to 1e-9 of the largest score. "feasible": allowed, but time
+            ran out before the proof. "infeasible": proven that no path is allowed. "unknown": time
+            ran out before either.
+        arcs: The path's arc ids from source to sink; empty without a path.
+        objective: The path's score, summed from the problem's own numbers; None without a path.
+        bound: No allowed path has a better score; None where nothing is known.
+        gap: |bound - objective| relative to the larger of the two; 0 when optimal, None where
+            unknown.
+        costs: What the path costs of every resource that the problem names; empty without a path.
+        wall_s: Seconds that the answer took.
+        solver: The solver and its version.
+        seed: The seed it searched from.
+    """
+
+    status: Status
+    arcs: tuple[str, ...]
+    objective: float | None
+    bound: float | None
+    gap: float | None
+    costs: Amounts
+    wall_s: float
+    solver: str
+    seed: int
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a path."""
+        return bool(self.arcs)
+
+    def cost(self, resource: str) -> float:
+        """What the path costs of `resource`; 0 where no arc names it."""
+        return dict(self.costs).get(resource, 0.0)
+
+    def to_json(self) -> str:
+        """The answer as `derycc solve --json` prints it; `from_json` reads an equal one."""
+        content = {"format": FORMAT, **asdict(self), "costs": dict(self.costs)}
+        return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Assembly:
+        """Read what `to_json` wrote."""
+        try:
+            content = json.loads(text)
+            if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+                raise UsageError(
+                    f'This is not an answer of the solver: it has no "format": "{FORMAT}". '
+                    "Give the assembly.json of a build, or what `derycc solve --json` printed."
+                )
+            content["costs"] = list(content.get("costs", {}).items())
+            return _adapter().validate_python(content)
+        except (json.JSONDecodeError, AttributeError, ValidationError) as error:
+            raise UsageError(
+                f"The answer cannot be read: {error}. Write it again with `derycc solve --json`."
+            ) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[Assembly]:
+    return TypeAdapter(Assembly)
+
+
+def assemble(
+    problem: Problem,
+    *,
+    time_limit_s: float = 60,
+    seed: int = 0,
+    workers: int = 1,
+    forbid: Sequence[frozenset[str]] = (),
+    tie_break: str | None = "latency_us",
+) -> Assembly:
+    """The best path from source to sink within the limits and counts.
+
+    Every limit holds for the path's costs as `math.fsum` adds them. The same problem gives the same
+    path: paths whose scores are equal (as decimals; to about 1e-10 of the largest score where
+    scores have many digits) are ordered by `tie_break`, then by their arc ids from source to sink,
+    compared arc by arc as Python compares strings.
+
+    Args:
+        problem: What may be assembled.
+        time_limit_s: Seconds for everything; a path without proof is then "feasible", nothing is
+            "unknown".
+        seed: Seed of the search.
+        workers: Threads; one is usually fastest here.
+        forbid: Sets of arc ids, such as the arcs of earlier answers: no answer contains all arcs of
+            one.
+        tie_break: The resource of which less is better among equal scores; None, or one that no arc
+            costs: skipped.
+
+    Raises:
+        UsageError: An argument is not usable. That nothing fits is no error but the status
+            "infeasible".
+    """
+    _check_effort(time_limit_s, seed, workers)
+    started = time.monotonic()
+    program = PathProgram.of(problem)
+    search = PathSearch(program, seed, workers)
+    for arcs in forbid:
+        search.forbid(_numbers(problem, arcs))
+    return _answer(program, search, started, time_limit_s, seed, tie_break)
+
+
+def k_best(
+    problem: Problem,
+    k: int,
+    *,
+    time_limit_s: float = 60,
+    seed: int = 0,
+    workers: int = 1,
+    tie_break: str | None = "latency_us",
+) -> tuple[Assembly, ...]:
+    """The `k` best different paths, the best first; fewer if there are no more.
+
+    Stops after the first answer that is not optimal: what lies behind it is not proven. An
+    infeasible problem gives no answers. Ties are ordered as by `assemble`. `time_limit_s` is for
+    all answers together.
+    """
+    _check_effort(time_limit_s, seed, workers)
+    if k < 1:
+        raise UsageError(f"Asked for the {k} best networks. Ask for 1 or more.")
+    deadline = time.monotonic() + time_limit_s
+    program = PathProgram.of(problem)
+    search = PathSearch(program, seed, workers)
+    answers: list[Assembly] = []
+    while len(answers) < k:
+        started = time.monotonic()
+        answer = _answer(program, search, started, deadline - started, seed, tie_break)
+        if not answer.found:
+            break
+        answers.append(answer)
+        if answer.status != "optimal":
+            break
+        search.forbid(_numbers(problem, frozenset(answer.arcs)))
+    return tuple(answers)
+
+
+def cheapest(
+    problem: Problem,
+    resource: str,
+    *,
+    time_limit_s: float = 60,
+    seed: int = 0,
+    workers: int = 1,
+) -> Assembly:
+    """The path that costs least of `resource`, its own limit left aside.
+
+    All other limits and counts hold. Its `objective` is that cost, so that a message can say "the
+    fastest possible is ...".
+
+    Raises:
+        UnknownNameError: No arc costs, and no limit bounds, such a resource.
+    """
+    if resource not in problem.resources:
+        raise UnknownNameError("resource", resource, problem.resources)
+    relaxed = replace(
+        problem,
+        sense="minimize",
+        arcs=tuple(replace(arc, score=arc.cost(resource)) for arc in problem.arcs),
+        limits=tuple((name, limit) for name, limit in problem.limits if name != resource),
+    )
+    return assemble(relaxed, time_limit_s=time_limit_s, seed=seed, workers=workers, tie_break=None)
+
+
+def _check_effort(time_limit_s: float, seed: int, workers: int) -> None:
+    if not (math.isfinite(time_limit_s) and time_limit_s > 0):
+        raise UsageError(f"The time limit is {time_limit_s} s. Give a positive number of seconds.")
+    if workers < 1:
+        raise UsageError(f"Asked for {workers} solver threads. Ask for 1 or more.")
+    if not 0 <= seed < 2**31:
+        raise UsageError(f"The seed is {seed}. Give a whole number from 0 to {2**31 - 1}.")
+
+
+def _numbers(problem: Problem, arcs: frozenset[str]) -> frozenset[int]:
+    found = frozenset(index for index, arc in enumerate(problem.arcs) if arc.id in arcs)
+    if len(found) < len(arcs):
+        unknown = min(arcs - {arc.id for arc in problem.arcs})
+        raise UsageError(
+            f"Asked to forbid the arc '{unknown}', but no arc has this id. "
+            "Give the arcs of an earlier answer to the same problem."
+        )
+    return found
+
+
+def _answer(
+    program: PathProgram,
+    search: PathSearch,
+    started: float,
+    seconds: float,
+    seed: int,
+    tie_break: str | None,
+) -> Assembly:
+    answer = search.best(seconds - (time.monotonic() - started), tie_break)
+    objective = None if answer.path is None else program.objective(answer.path)
+    bound = _bound(program, answer, objective)
+    path = answer.path or ()
+    resources = program.problem.resources if path else ()
+    return Assembly(
+        status=_status(answer),
+        arcs=tuple(program.problem.arcs[arc].id for arc in path),
+        objective=objective,
+        bound=bound,
+        gap=None if objective is None or bound is None else _gap(objective, bound),
+        costs=tuple((name, program.cost(path, name)) for name in resources),
+        wall_s=time.monotonic() - started,
+        solver=solver_name(),
+        seed=seed,
+    )
+
+
+def _status(answer: Answer) -> Status:
+    if answer.path is None:
+        return "infeasible" if answer.proven else "unknown"
+    return "optimal" if answer.proven else "feasible"
+
+
+def _bound(program: PathProgram, answer: Answer, objective: float | None) -> float | None:
+    if answer.proven or answer.bound is None:
+        return objective if answer.proven else None
+    bound = program.bound(answer.bound)
+    if objective is None:
+        return bound
+    return max(bound, objective) if program.problem.sense == "maximize" else min(bound, objective)
+
+
+def _gap(objective: float, bound: float) -> float:
+    largest = max(abs(objective), abs(bound))
+    return abs(bound - objective) / largest if largest else 0.0

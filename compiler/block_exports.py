@@ -1,0 +1,125 @@
+"""What is profiled: every donor's blocks and whole networks, and the stitches between them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backends.model import ExportedModel, TensorSpec
+from compiler.cache import Cache, digest
+from compiler.compatibility import PairRule
+from compiler.dissection import Block
+from compiler.donors import Donors
+from compiler.export import OPSET, ExportedDonor, export
+from compiler.stitching import Stitch, StitchShape
+
+STITCH_SAMPLES = 24
+
+Activation = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Structures:
+    """Content hashes of a donor's exported blocks at one size, weights ignored.
+
+    Attributes:
+        blocks: by block name, in order.
+        whole: of the uncut donor.
+    """
+
+    blocks: Mapping[str, str]
+    whole: str
+
+
+class BlockExports:
+    """Exports blocks on demand; remembers each one's structure so that it need not do so again."""
+
+    def __init__(self, donors: Donors, cache: Cache) -> None:
+        self.donors = donors
+        self._cache = cache
+        self._donors: dict[tuple[str, int], ExportedDonor] = {}
+        self._stitches: dict[StitchShape, ExportedModel] = {}
+
+    def structures(self, model: str, size: int) -> Structures:
+        """The structure hashes of a donor's blocks, exporting them if nobody has before."""
+
+        def make() -> dict[str, object]:
+            blocks = self.donors.dissection(model, size).blocks
+            found = {block.name: self.block(block).structure for block in blocks}
+            return {"blocks": found, "whole": self.whole(model, size).structure}
+
+        sha = self.donors.model(model).weights_sha256
+        key = digest(model, sha, size, OPSET, torch.__version__)
+        value = self._cache.json("structures", key, make)
+        return Structures(value["blocks"], value["whole"])
+
+    def block(self, block: Block) -> ExportedModel:
+        """One block as ONNX, batch 1."""
+        return self._exported(block.model, block.size).run(block.start, block.end, block.name)
+
+    def whole(self, model: str, size: int) -> ExportedModel:
+        """The uncut donor as ONNX, batch 1."""
+        cuts = self.donors.dissection(model, size).cuts
+        return self._exported(model, size).run(cuts[0], cuts[-1], f"{model}@{size}")
+
+    def _exported(self, model: str, size: int) -> ExportedDonor:
+        if (model, size) not in self._donors:
+            self._donors[model, size] = ExportedDonor(self.donors.dissection(model, size))
+        return self._donors[model, size]
+
+    def stitch(self, shape: StitchShape) -> ExportedModel:
+        """A stitch of this shape, with seeded weights of a sensible scale."""
+        if shape not in self._stitches:
+            self._stitches[shape] = _export_stitch(shape)
+        return self._stitches[shape]
+
+    def stitch_structure(self, shape: StitchShape) -> str:
+        """The structure hash of a stitch of this shape."""
+        key = digest(str(shape), OPSET, torch.__version__)
+        made = self._cache.json("structures", key, lambda: self.stitch(shape).structure)
+        return str(made)
+
+    @torch.no_grad()
+    def activations(self, model: str, size: int, image: torch.Tensor) -> Mapping[str, Activation]:
+        """What arrives at every block for one real image (1, 3, S, S) in [0, 1], by block name."""
+        dissection = self.donors.dissection(model, size)
+        x = self.donors.preprocessing(model, size).normalize(image)
+        found = {f"{model}@{size}": x.numpy()}
+        for block in dissection.blocks:
+            found[block.name] = x.numpy().copy()
+            x = dissection.module(block.start, block.end)(x)
+        return found
+
+
+def _export_stitch(shape: StitchShape) -> ExportedModel:
+    generator = torch.Generator().manual_seed(0)
+    stitch = Stitch(shape)
+    weight = torch.randn(shape.target[0], shape.source[0], generator=generator)
+    stitch.load(weight / shape.source[0] ** 0.5, torch.zeros(shape.target[0]))
+    return export(stitch, shape.input_spec, f"stitch {shape}")
+
+
+def stitch_shapes(donors: Donors, sizes: tuple[int, ...], rule: PairRule) -> tuple[StitchShape, ...]:
+    """Every stitch shape that an assembly could use, cheapest first."""
+    shapes = set()
+    for size in sizes:
+        dissections = [donors.dissection(name, size) for name in donors.names]
+        for left in dissections:
+            for right in dissections:
+                shapes |= {
+                    StitchShape.between(source, target)
+                    for source in left.cuts
+                    for target in right.cuts
+                    if left is not right and rule.allows(source, target)
+                }
+    return tuple(sorted(shapes, key=lambda s: (s.macs, str(s))))
+
+
+def sample(shapes: tuple[StitchShape, ...], count: int = STITCH_SAMPLES) -> tuple[StitchShape, ...]:
+    """Evenly spread over the order of cost, both ends included: what is really measured."""
+    if len(shapes) <= count:
+        return shapes
+    picks = np.linspace(0, len(shapes) - 1, count).round().astype(int)
+    return tuple(shapes[i] for i in dict.fromkeys(picks.tolist()))

@@ -1,0 +1,198 @@
+"""Candidates: networks that are really built, tuned, judged and measured whole."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+
+from backends.model import ExportedModel, TensorSpec
+from compiler.cache import Cache, digest, write_atomic
+from compiler.donors import Donors
+from compiler.export import OPSET, export
+from compiler.images import ImageSet
+from compiler.network import Blueprint, Network, build
+from compiler.quality import Logits, Quality, judge, logits
+from compiler.tuning import tune
+from compiler.views import Views
+from profilers.measurement import Measurement
+from profilers.profile import profile
+from profilers.protocol import Protocol
+from profilers.store import CostStore
+from targets.target import Target
+
+INPUT_NAME, OUTPUT_NAME = "image", "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class Photographs:
+    """The images of a build, split once and for all.
+
+    Attributes:
+        calibration: stitches are fitted and candidates are chosen on these.
+        held_out: nothing is fitted or chosen on these; reported quality comes from them.
+        views_per_image: crops and flips of each calibration image.
+    """
+
+    calibration: ImageSet
+    held_out: ImageSet
+    views_per_image: int = 4
+
+    @property
+    def digest(self) -> str:
+        """Changes with any image, label, split or number of views."""
+        return digest(self.calibration.digest, self.held_out.digest, self.views_per_image)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A network's quality on the images that choose and on those that report."""
+
+    calibration: Quality
+    held_out: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A network that was built, with everything measured about it.
+
+    Attributes:
+        blueprint: what it is made of.
+        model: the network as ONNX: the one that is emitted, and the one that was measured.
+        weights: safetensors file of the torch network.
+        judged: its quality.
+        latency: its measured latency on the target.
+    """
+
+    blueprint: Blueprint
+    model: ExportedModel
+    weights: Path
+    judged: Judged
+    latency: Measurement
+
+
+class Candidates:
+    """Builds and judges networks; what was once built is read back."""
+
+    def __init__(
+        self,
+        donors: Donors,
+        photographs: Photographs,
+        cache: Cache,
+        target: Target,
+        store: CostStore,
+        protocol: Protocol,
+        reference: str,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            donors: the zoo.
+            photographs: what to fit and judge on.
+            cache: where built networks are kept.
+            target: where they are measured.
+            store: where their samples are kept.
+            protocol: how they are measured.
+            reference: the donor that agreement is counted with, at its own input size.
+        """
+        self.donors = donors
+        self.photographs = photographs
+        self.reference = donors.model(reference).name
+        self._cache = cache
+        self._target = target
+        self._store = store
+        self._protocol = protocol
+        self._images = photographs.digest
+        self._answers: dict[str, Mapping[str, Logits]] = {}
+
+    def quality(self, blueprint: Blueprint) -> Judged:
+        """Build and judge a network, or read what was judged before."""
+        self._ensure(blueprint)
+        content = json.loads((self._folder(blueprint) / "quality.json").read_text())
+        return Judged(Quality(**content["calibration"]), Quality(**content["held_out"]))
+
+    def make(self, blueprint: Blueprint, fresh: bool = False) -> Candidate:
+        """Build, judge and measure a network.
+
+        Args:
+            blueprint: what it is made of.
+            fresh: measure again even if the store has it.
+        """
+        judged = self.quality(blueprint)
+        folder = self._folder(blueprint)
+        model = ExportedModel.from_bytes((folder / "model.onnx").read_bytes(), name=str(blueprint))
+        table = profile(
+            [model],
+            self._target,
+            store=self._store,
+            protocol=self._protocol,
+            inputs=lambda exported: {exported.inputs[0].name: self._photograph(blueprint)},
+            fresh=fresh,
+        )
+        weights = folder / "network.safetensors"
+        return Candidate(blueprint, model, weights, judged, table.cost(model))
+
+    def network(self, candidate: Candidate) -> Network:
+        """The torch network of a candidate, tuned as it was."""
+        network = build(candidate.blueprint, self.donors)
+        network.load_state_dict(load_file(candidate.weights))
+        return network
+
+    def _ensure(self, blueprint: Blueprint) -> None:
+        folder = self._folder(blueprint)
+        if (folder / "quality.json").exists():
+            return
+        network = build(blueprint, self.donors)
+        tune(network, self.donors, self._views(network))
+        spec = TensorSpec(INPUT_NAME, (1, 3, blueprint.input_size, blueprint.input_size))
+        model = export(network, spec, "network", OUTPUT_NAME)
+        write_atomic(folder / "model.onnx", model.onnx)
+        write_atomic(folder / "network.safetensors", save(_tensors(network)))
+        judged = asdict(self._judge(network))
+        write_atomic(folder / "quality.json", json.dumps(judged, indent=1).encode())
+
+    def _judge(self, network: Network) -> Judged:
+        return Judged(
+            self._quality(network, "calibration", self.photographs.calibration),
+            self._quality(network, "held_out", self.photographs.held_out),
+        )
+
+    def _quality(self, network: Network, part: str, images: ImageSet) -> Quality:
+        answers = answer(network, images)
+        return judge(answers, images.labels, self._reference_answers(part, images))
+
+    def _reference_answers(self, part: str, images: ImageSet) -> Logits:
+        if part not in self._answers:
+            size = self.donors.model(self.reference).preprocessing.input_size
+            network = build(Blueprint.pure(self.reference, size), self.donors)
+            self._answers[part] = {"logits": answer(network, images)}
+        return self._answers[part]["logits"]
+
+    def _views(self, network: Network) -> Views:
+        return Views(
+            self.photographs.calibration, network.preprocessing, self.photographs.views_per_image
+        )
+
+    def _photograph(self, blueprint: Blueprint) -> np.ndarray:
+        preprocessing = self.donors.preprocessing(blueprint.segments[0].model, blueprint.input_size)
+        return preprocessing.transform(self.photographs.calibration.load(0))[None].numpy()
+
+    def _folder(self, blueprint: Blueprint) -> Path:
+        hashes = tuple(self.donors.model(name).weights_sha256 for name in blueprint.donors)
+        key = digest(
+            str(blueprint), hashes, self._images, self.reference, OPSET, torch.__version__
+        )
+        return self._cache.path("networks", key)
+
+
+def answer(network: Network, images: ImageSet) -> Logits:
+    """The network's logits (images, classes) on centre crops with its own preprocessing."""
+    views = Views(images, network.preprocessing)
+    return logits(network, views, network.preprocessing.normalize)
+
+
+def _tensors(network: Network) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,180 @@
+"""Closed loop: solve, build, measure, correct the prediction, and solve again.
+
+The solver believes a model of latency and a model of quality. Both are corrected by every network
+that is really built: the latency of stitched networks by what their stitches cost beyond prediction, the
+drop of a stitch by what it really cost. The loop ends when the best *measured* network within the
+budget is as good as anything the solver still promises, or when the candidates are used up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from compiler.assembly import Assembly, assemble, cheapest
+from compiler.candidates import Candidate, Candidates
+from compiler.drop_model import DropModel, DropObservation
+from compiler.latency_model import Interval
+from compiler.progress import Progress
+from compiler.search_space import Limits, SearchSpace
+from targets.errors import InfeasibleError
+
+MAX_CANDIDATES = 6
+PATIENCE = 3
+TIME_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate: what was predicted of it and what was measured.
+
+    Attributes:
+        assembly: the solver's answer, with status, bound and gap.
+        predicted: latency as the model saw it, with what the loop had learned by then.
+        expected: quality on the calibration images as the solver saw it.
+        candidate: the network, judged and measured.
+        within: whether the upper end of its measured latency is within the budget.
+    """
+
+    assembly: Assembly
+    predicted: Interval
+    expected: float
+    candidate: Candidate
+    within: bool
+
+    @property
+    def quality(self) -> float:
+        """Measured quality on the calibration images: what choices are made by."""
+        return self.candidate.judged.calibration.score
+
+    @property
+    def rank(self) -> tuple[bool, float, float, float]:
+        """Larger is better: within the budget, then quality, agreement and speed."""
+        agreement = self.candidate.judged.calibration.agreement
+        return self.within, self.quality, agreement, -self.candidate.latency.median_us
+
+
+@dataclass(slots=True)
+class Belief:
+    """What the loop has learned; shared by the builds of a sweep.
+
+    Attributes:
+        drops: expected drop of a stitch.
+        residuals: measured minus predicted latency, per stitch, of every stitched network so far.
+        observations: what the drop model is fitted to.
+    """
+
+    drops: DropModel = field(default_factory=DropModel)
+    residuals: list[Interval] = field(default_factory=list)
+    observations: list[DropObservation] = field(default_factory=list)
+
+    @property
+    def residual(self) -> Interval:
+        """What a stitch costs beyond its own layer, in microseconds; may be negative."""
+        if not self.residuals:
+            return Interval(0.0, 0.0)
+        return Interval(
+            median(residual.median_us for residual in self.residuals),
+            median(residual.upper_us for residual in self.residuals),
+        )
+
+
+class ClosedLoop:
+    """Finds the best network within limits, by measurement."""
+
+    def __init__(
+        self, space: SearchSpace, candidates: Candidates, belief: Belief, progress: Progress
+    ) -> None:
+        self._space = space
+        self._candidates = candidates
+        self._belief = belief
+        self._progress = progress
+
+    def search(self, limits: Limits, most: int = MAX_CANDIDATES) -> tuple[Trial, ...]:
+        """Every candidate tried, best first.
+
+        Args:
+            limits: the budgets; latency in microseconds bounds the measured upper end.
+            most: candidates to build at the most.
+
+        Raises:
+            InfeasibleError: no assembly is within the limits; says the fastest possible.
+        """
+        trials: list[Trial] = []
+        self._progress.start("solving, building and measuring candidates", most)
+        while len(trials) < most:
+            assembly = self._solve(limits, trials)
+            if not assembly.found and not trials:
+                self._refuse(limits)
+            if not assembly.found or _settled(trials, assembly):
+                break
+            self._progress.update(len(trials), str(self._space.blueprint(assembly.arcs)))
+            trials.append(self._try(assembly, limits))
+        self._progress.finish()
+        return tuple(sorted(trials, key=lambda trial: trial.rank, reverse=True))
+
+    def _solve(self, limits: Limits, trials: Sequence[Trial]) -> Assembly:
+        problem = self._space.problem(limits, self._belief.drops, self._belief.residual)
+        tried = [frozenset(trial.assembly.arcs) for trial in trials]
+        return assemble(problem, time_limit_s=TIME_LIMIT_S, forbid=tried)
+
+    def _try(self, assembly: Assembly, limits: Limits) -> Trial:
+        predicted = self._space.latency(assembly.arcs, self._belief.residual)
+        candidate = self._candidates.make(self._space.blueprint(assembly.arcs))
+        within = limits.latency_us is None or candidate.latency.upper_us <= limits.latency_us
+        assert assembly.objective is not None
+        trial = Trial(assembly, predicted, assembly.objective, candidate, within)
+        if candidate.blueprint.stitches:
+            self._learn(trial)
+        return trial
+
+    def _learn(self, trial: Trial) -> None:
+        arcs, latency = trial.assembly.arcs, trial.candidate.latency
+        raw = self._space.latency(arcs, Interval(0.0, 0.0))
+        stitches = trial.candidate.blueprint.stitches
+        self._belief.residuals.append(
+            Interval(
+                (latency.median_us - raw.median_us) / stitches,
+                (latency.upper_us - raw.upper_us) / stitches,
+            )
+        )
+        drop = self._space.promised(arcs) - trial.quality
+        self._belief.observations.append(DropObservation(self._space.unexplained(arcs), drop))
+        self._belief.drops = DropModel.fit(self._belief.observations)
+
+    def _refuse(self, limits: Limits) -> None:
+        fastest = self.fastest(limits)
+        self._progress.finish()
+        raise InfeasibleError(_refusal(limits, fastest, self._space))
+
+    def fastest(self, limits: Limits) -> Assembly:
+        """The assembly of least latency under all limits but the one on latency."""
+        problem = self._space.problem(limits, self._belief.drops, self._belief.residual)
+        return cheapest(problem, "latency_us")
+
+
+def _settled(trials: Sequence[Trial], promise: Assembly) -> bool:
+    """Whether the best measured network is as good as the best that is still promised.
+
+    Also true when several candidates in a row have not improved on it.
+    """
+    within = [trial for trial in trials if trial.within]
+    if not within or promise.bound is None:
+        return False
+    best = max(within, key=lambda trial: trial.rank)
+    without_gain = len(trials) - 1 - trials.index(best)
+    return without_gain >= PATIENCE or best.quality >= promise.bound
+
+
+def _refusal(limits: Limits, fastest: Assembly, space: SearchSpace) -> str:
+    asked = f"{limits.latency_us / 1000:.3g} ms" if limits.latency_us is not None else "the budget"
+    if not fastest.found:
+        return (
+            f"No network of this zoo is within the limits on stitches, parameters and MACs, at "
+            f"whatever latency (asked for: {asked}). Allow more of them, or add smaller donors."
+        )
+    return (
+        f"No network of this zoo is predicted to run within {asked}. The fastest possible takes "
+        f"{fastest.cost('latency_us') / 1000:.3g} ms (upper end): "
+        f"{space.blueprint(fastest.arcs)}. Ask for that much, allow more stitches, or add faster "
+        "donors."
+    )

@@ -1,0 +1,248 @@
+"""Compatibility: how well a 1x1 stitch can turn one donor's activation into another's.
+
+All pairs of cuts at once: the activations of every donor on one grid are laid side by side, their
+second moments are one matrix, and every pair's ridge regression reads its blocks from it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from compiler.dissection import Cut, Dissection
+from compiler.preprocessing import Preprocessing
+from compiler.stitching import StitchShape, r_squared, resample, ridge_weight
+
+SAMPLES_PER_VIEW = 64
+
+Grid = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StitchOption:
+    """A stitch that an assembly may use.
+
+    Attributes:
+        size: input size of the network in pixels.
+        source_model: donor whose block ends at `source`.
+        source: the cut it comes from.
+        target_model: donor whose block begins at `target`.
+        target: the cut it goes to.
+        r2: explained share of the target activation's variance, on the calibration views.
+    """
+
+    size: int
+    source_model: str
+    source: Cut
+    target_model: str
+    target: Cut
+    r2: float
+
+    @property
+    def shape(self) -> StitchShape:
+        """What its cost depends on."""
+        return StitchShape.between(self.source, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class PairRule:
+    """Which pairs of cuts are looked at, and how many of them are kept.
+
+    Attributes:
+        window: largest difference in depth share.
+        per_cut: stitches kept out of each cut to each other donor, by R2.
+    """
+
+    window: float = 0.15
+    per_cut: int = 3
+
+    def allows(self, source: Cut, target: Cut) -> bool:
+        """Equal grids, or a target grid that a stride lands on, at a similar depth."""
+        if abs(source.depth - target.depth) > self.window or target.depth in (0.0, 1.0):
+            return False
+        if source.depth in (0.0, 1.0) or len(source.grid) != 2 or len(target.grid) != 2:
+            return False
+        return _joins(StitchShape.between(source, target))
+
+
+def _joins(shape: StitchShape) -> bool:
+    """Equal grids, or one halving: what the solver may use."""
+    return shape.kind == "pointwise" or shape.stride == 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """The channels of one cut, brought onto one grid, within that grid's moment matrix.
+
+    Columns stand in the order in which donors and their cuts are run.
+    """
+
+    model: int
+    cut: int
+    shape: StitchShape
+    span: slice
+
+
+class GridMoments:
+    """Streamed second moments of all donors' activations on one grid, in float64."""
+
+    def __init__(self, grid: Grid, columns: Sequence[_Column]) -> None:
+        self.columns = tuple(columns)
+        width = columns[-1].span.stop
+        positions = grid[0] * grid[1]
+        generator = torch.Generator().manual_seed(positions)
+        order = torch.randperm(positions, generator=generator)
+        self._positions = order[:SAMPLES_PER_VIEW]
+        self._n = 0
+        self._sum = torch.zeros(width, dtype=torch.float64)
+        self._gram = torch.zeros(width, width, dtype=torch.float64)
+
+    def columns_of(self, model: int, cut: int) -> list[_Column]:
+        """The columns that a cut fills: one, or none."""
+        return [column for column in self.columns if (column.model, column.cut) == (model, cut)]
+
+    def sample(self, activation: Tensor, column: _Column) -> Tensor:
+        """(N, C, H, W) -> (N x positions, C) at this grid's fixed random positions."""
+        flat = resample(activation, column.shape).flatten(2)[:, :, self._positions]
+        return flat.transpose(1, 2).reshape(-1, flat.shape[1])
+
+    def add(self, samples: Sequence[Tensor]) -> None:
+        """Add one batch: the columns' samples, in the columns' order."""
+        rows = torch.cat(list(samples), dim=1)
+        self._n += len(rows)
+        self._sum += rows.sum(0, dtype=torch.float64)
+        self._gram += (rows.T @ rows).double()
+
+    def covariance(self) -> Tensor:
+        """Centred second moments."""
+        mean = self._sum / self._n
+        return self._gram / self._n - torch.outer(mean, mean)
+
+
+def stitch_options(
+    dissections: Sequence[Dissection],
+    preprocessings: Sequence[Preprocessing],
+    views: Iterable[Tensor],
+    rule: PairRule = PairRule(),
+    progress: Callable[[int], None] | None = None,
+) -> tuple[StitchOption, ...]:
+    """The stitches worth offering to the solver, with their R2 on the views.
+
+    Args:
+        dissections: the donors, all at one input size.
+        preprocessings: how each donor normalizes, in the same order.
+        views: batches (N, 3, S, S) of pixels in [0, 1].
+        rule: which pairs are looked at and kept.
+        progress: called with the number of views done.
+    """
+    moments = {grid: GridMoments(grid, columns) for grid, columns in _columns(dissections).items()}
+    chains = [[d.module(b.start, b.end) for b in d.blocks[:-1]] for d in dissections]
+    done = 0
+    for pixels in views:
+        _add_batch(moments, chains, [p.normalize(pixels) for p in preprocessings])
+        done += len(pixels)
+        if progress is not None:
+            progress(done)
+    found = [
+        option
+        for moment in moments.values()
+        for option in _options(dissections, moment, rule)
+    ]
+    return tuple(sorted(found, key=_order))
+
+
+def _order(option: StitchOption) -> tuple[str, int, str, int]:
+    return (
+        option.source_model,
+        option.source.position,
+        option.target_model,
+        option.target.position,
+    )
+
+
+def _columns(dissections: Sequence[Dissection]) -> dict[Grid, list[_Column]]:
+    """Every grid's columns: the cuts on it, and the finer cuts that stride onto it."""
+    inner = [
+        (m, c, cut)
+        for m, d in enumerate(dissections)
+        for c, cut in enumerate(d.cuts)
+        if 0 < c < len(d.cuts) - 1
+    ]
+    columns: dict[Grid, list[_Column]] = {cut.grid: [] for _, _, cut in inner}
+    for grid, found in columns.items():
+        width = 0
+        for m, c, cut in inner:
+            shape = StitchShape((cut.channels, *cut.grid), (cut.channels, *grid))  # type: ignore[arg-type]
+            if _joins(shape):
+                found.append(_Column(m, c, shape, slice(width, width + cut.channels)))
+                width += cut.channels
+    return columns
+
+
+@torch.no_grad()
+def _add_batch(
+    moments: dict[Grid, GridMoments], chains: list[list[fx.GraphModule]], inputs: list[Tensor]
+) -> None:
+    """Run every donor once; every cut's activation goes to the grids that it can be brought to."""
+    samples: dict[Grid, list[Tensor]] = {grid: [] for grid in moments}
+    for m, (chain, x) in enumerate(zip(chains, inputs, strict=True)):
+        for c, block in enumerate(chain, start=1):
+            x = block(x)
+            for grid, moment in moments.items():
+                samples[grid] += [moment.sample(x, col) for col in moment.columns_of(m, c)]
+    for grid, moment in moments.items():
+        moment.add(samples[grid])
+
+
+def _options(
+    dissections: Sequence[Dissection], moment: GridMoments, rule: PairRule
+) -> list[StitchOption]:
+    covariance = moment.covariance()
+    kept: list[StitchOption] = []
+    targets = [column for column in moment.columns if column.shape.kind == "pointwise"]
+    for column in moment.columns:
+        source = dissections[column.model].cuts[column.cut]
+        allowed = [
+            target
+            for target in targets
+            if target.model != column.model
+            and rule.allows(source, dissections[target.model].cuts[target.cut])
+        ]
+        if allowed:
+            scored = _regress(dissections, covariance, column, allowed)
+            kept += _best_per_donor(scored, rule.per_cut)
+    return kept
+
+
+def _regress(
+    dissections: Sequence[Dissection], covariance: Tensor, column: _Column, targets: list[_Column]
+) -> list[StitchOption]:
+    """One source against all its targets: one Cholesky factor serves them all."""
+    xx = covariance[column.span, column.span]
+    together = torch.cat([covariance[column.span, t.span] for t in targets], dim=1)
+    weights = ridge_weight(xx, together)
+    options, begin = [], 0
+    origin = dissections[column.model]
+    for t in targets:
+        end = begin + t.span.stop - t.span.start
+        weight, xy = weights[:, begin:end], together[:, begin:end]
+        r2 = r_squared(xx, xy, covariance[t.span, t.span], weight)
+        goal = dissections[t.model]
+        option = StitchOption(
+            origin.input_size, origin.name, origin.cuts[column.cut], goal.name, goal.cuts[t.cut], r2
+        )
+        options.append(option)
+        begin = end
+    return options
+
+
+def _best_per_donor(options: list[StitchOption], most: int) -> list[StitchOption]:
+    by_donor: dict[str, list[StitchOption]] = {}
+    for option in options:
+        by_donor.setdefault(option.target_model, []).append(option)
+    return [
+        option
+        for group in by_donor.values()
+        for option in sorted(group, key=lambda o: (-o.r2, o.target.position))[:most]
+    ]

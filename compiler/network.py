@@ -1,0 +1,135 @@
+"""Network: the module that an assembly describes. The one that is scored is the one emitted."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from compiler.dissection import INPUT, OUTPUT, Cut
+from compiler.donors import Donors
+from compiler.preprocessing import Preprocessing
+from compiler.stitching import Stitch, StitchShape
+from targets.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of one donor, from just after cut `start` to cut `end`."""
+
+    model: str
+    start: str
+    end: str
+
+    def __str__(self) -> str:
+        return f"{self.model}[{self.start}..{self.end}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a network is made of, in the donors' own names; enough to build it again.
+
+    Attributes:
+        input_size: pixels; every segment is cut at this size.
+        segments: in order; the first begins at `input`, the last ends at `output`.
+    """
+
+    input_size: int
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        if not self.segments:
+            raise UsageError("A network needs at least one segment; this one has none.")
+        if self.segments[0].start != INPUT or self.segments[-1].end != OUTPUT:
+            raise UsageError(
+                f"The network {self} must begin at '{INPUT}' of its first donor and end at "
+                f"'{OUTPUT}' of its last."
+            )
+
+    @property
+    def stitches(self) -> int:
+        """Stitching layers: one fewer than segments."""
+        return len(self.segments) - 1
+
+    @property
+    def donors(self) -> tuple[str, ...]:
+        """Donors that lend a segment, each once, in order."""
+        return tuple(dict.fromkeys(segment.model for segment in self.segments))
+
+    @staticmethod
+    def pure(model: str, input_size: int) -> "Blueprint":
+        """A donor left whole."""
+        return Blueprint(input_size, (Segment(model, INPUT, OUTPUT),))
+
+    def __str__(self) -> str:
+        return f"{self.input_size}px " + " + ".join(map(str, self.segments))
+
+
+class Network(nn.Module):
+    """Segments of donors joined by stitches: normalized (N, 3, S, S) in, logits (N, classes) out.
+
+    The donors' parameters and statistics are copied in: whatever tuning does to a network, the
+    donors stay as they were.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        segments: Sequence[nn.Module],
+        stitches: Sequence[Stitch],
+        preprocessing: Preprocessing,
+    ) -> None:
+        super().__init__()
+        self.blueprint = blueprint
+        self.preprocessing = preprocessing
+        self.segments = nn.ModuleList(segments)
+        self.stitches = nn.ModuleList(stitches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run every segment, and the stitch after each but the last."""
+        return self.tail(self.segments[0](x), 0)
+
+    def prefix(self, x: Tensor, index: int) -> Tensor:
+        """The activation that arrives at stitch `index`."""
+        x = self.segments[0](x)
+        for i in range(index):
+            x = self.segments[i + 1](self.stitches[i](x))
+        return x
+
+    def tail(self, x: Tensor, index: int) -> Tensor:
+        """From the activation at stitch `index` to the logits."""
+        for stitch, segment in zip(self.stitches[index:], self.segments[index + 1 :], strict=True):
+            x = segment(stitch(x))
+        return x
+
+
+def build(blueprint: Blueprint, donors: Donors) -> Network:
+    """Assemble the module; stitches are untrained until `compiler.tuning` has fitted them.
+
+    Raises:
+        UnknownNameError: a donor or a cut is not there.
+        UsageError: two neighbours cannot be joined.
+    """
+    size = blueprint.input_size
+    ends = [_cuts(donors, size, segment) for segment in blueprint.segments]
+    segments = [
+        copy.deepcopy(donors.dissection(segment.model, size).module(*cuts))
+        for segment, cuts in zip(blueprint.segments, ends, strict=True)
+    ]
+    stitches = [
+        Stitch(StitchShape.between(left[1], right[0]))
+        for left, right in zip(ends, ends[1:], strict=False)
+    ]
+    preprocessing = donors.preprocessing(blueprint.segments[0].model, size)
+    network = Network(blueprint, segments, stitches, preprocessing)
+    return network.eval().requires_grad_(False)
+
+
+def _cuts(donors: Donors, size: int, segment: Segment) -> tuple[Cut, Cut]:
+    dissection = donors.dissection(segment.model, size)
+    start, end = dissection.cut(segment.start), dissection.cut(segment.end)
+    if start.position >= end.position:
+        raise UsageError(
+            f"The segment {segment} is empty: {segment.end} does not come after {segment.start}."
+        )
+    return start, end

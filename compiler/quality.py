@@ -1,0 +1,59 @@
+"""Quality: top-1 on labels where there are any, else agreement with a reference donor."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a network is on one set of images; shares, 0 to 1.
+
+    Attributes:
+        images: how many were judged.
+        top1: share whose label is the first answer; None without labels.
+        top5: share whose label is among the first five; None without labels.
+        agreement: share on which the first answer is the reference donor's.
+    """
+
+    images: int
+    top1: float | None
+    top5: float | None
+    agreement: float
+
+    @property
+    def score(self) -> float:
+        """What the solver maximizes: top-1 where labelled, else agreement."""
+        return self.agreement if self.top1 is None else self.top1
+
+    @property
+    def standard_error(self) -> float:
+        """Binomial standard error of `score`."""
+        return float((self.score * (1 - self.score) / self.images) ** 0.5)
+
+
+@torch.no_grad()
+def logits(
+    network: nn.Module, batches: Iterable[Tensor], normalize: Callable[[Tensor], Tensor]
+) -> Logits:
+    """The network's answers to batches of pixels in [0, 1]: (images, classes)."""
+    parts = [network(normalize(pixels)).numpy() for pixels in batches]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def judge(answers: Logits, labels: tuple[int, ...] | None, reference: Logits) -> Quality:
+    """Compare answers (images, classes) with labels and with the reference's answers."""
+    first = answers.argmax(1)
+    agreement = float((first == reference.argmax(1)).mean())
+    if labels is None:
+        return Quality(len(answers), None, None, agreement)
+    truth = np.asarray(labels)
+    five = np.argpartition(-answers, 5, axis=1)[:, :5]
+    top5 = float((five == truth[:, None]).any(1).mean())
+    return Quality(len(answers), float((first == truth).mean()), top5, agreement)

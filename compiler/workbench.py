@@ -1,0 +1,184 @@
+"""Workbench: everything that one zoo on one target needs between profile and build."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from compiler.block_exports import BlockExports
+from compiler.cache import Cache, digest
+from compiler.candidates import Candidates, Judged, Photographs
+from compiler.closed_loop import Belief, ClosedLoop
+from compiler.compatibility import PairRule, StitchOption, stitch_options
+from compiler.donors import Donors
+from compiler.latency_model import LatencyModel
+from compiler.network import Blueprint
+from compiler.progress import Progress
+from compiler.search_space import SearchSpace
+from compiler.views import Views
+from compiler.zoo import Zoo
+from compiler.zoo_profile import Wanted, ZooProfile
+from profilers.cost_table import CostTable
+from profilers.protocol import Protocol
+from profilers.store import CostStore
+from targets.errors import DataError
+from targets.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a build may be told besides its budgets.
+
+    Attributes:
+        home: the workspace folder: weights, cost store, built networks.
+        sizes: input sizes in pixels that networks may have.
+        protocol: how blocks are measured.
+        whole_protocol: how whole networks are measured.
+        rule: which pairs of cuts a stitch may join.
+    """
+
+    home: Path
+    sizes: tuple[int, ...]
+    protocol: Protocol = Protocol()
+    whole_protocol: Protocol = Protocol(max_seconds=0.6)
+    rule: PairRule = PairRule()
+
+
+class Workbench:
+    """One zoo, one target, one set of photographs; every step is made once and kept."""
+
+    def __init__(
+        self,
+        zoo: Zoo,
+        target: Target,
+        store: CostStore,
+        settings: Settings,
+        progress: Progress,
+        photographs: Photographs | None = None,
+    ) -> None:
+        self.zoo = zoo
+        self.target = target
+        self.store = store
+        self.settings = settings
+        self.donors = Donors(zoo)
+        self.progress = progress
+        self._photographs = photographs
+        self._cache = Cache(settings.home / "cache")
+
+    @property
+    def photographs(self) -> Photographs:
+        """The images of this build."""
+        if self._photographs is None:
+            raise DataError("This step needs photographs and none were given. Name some by --data.")
+        return self._photographs
+
+    @cached_property
+    def profile(self) -> ZooProfile:
+        """Measures this zoo on this target."""
+        exports = BlockExports(self.donors, self._cache)
+        settings = self.settings
+        return ZooProfile(
+            exports, self.target, self.store, settings.sizes, settings.protocol, settings.rule
+        )
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """What a profile of this zoo measures."""
+        return self.profile.wanted(self.progress)
+
+    @cached_property
+    def table(self) -> CostTable:
+        """All costs; what is missing is measured now."""
+        image = None
+        if self._photographs is not None:
+            preprocessing = self.zoo.models[0].preprocessing
+            image = preprocessing.pixels(self.photographs.calibration.load(0))[None]
+        return self.profile.measure(self.wanted, image, self.progress)
+
+    @cached_property
+    def latency_model(self) -> LatencyModel:
+        """Costs as the assembly uses them."""
+        return self.profile.latency_model(self.wanted, self.table)
+
+    @cached_property
+    def reference(self) -> str:
+        """The donor that others are compared with: the best by published top-1, else the largest."""
+        return max(self.zoo.models, key=lambda m: (m.known_top1 or 0.0, m.params)).name
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """Builds and judges networks."""
+        return Candidates(
+            self.donors,
+            self.photographs,
+            self._cache,
+            self.target,
+            self.store,
+            self.settings.whole_protocol,
+            self.reference,
+        )
+
+    @cached_property
+    def judged_donors(self) -> Mapping[tuple[str, int], Judged]:
+        """Quality of every uncut donor at every input size."""
+        pairs = [(name, size) for size in self.settings.sizes for name in self.donors.names]
+        self.progress.start("judging the donors on photographs", len(pairs))
+        found = {}
+        for done, (name, size) in enumerate(pairs):
+            self.progress.update(done, f"{name} at {size} px")
+            found[name, size] = self.candidates.quality(Blueprint.pure(name, size))
+        self.progress.finish()
+        return found
+
+    @cached_property
+    def options(self) -> tuple[StitchOption, ...]:
+        """The stitches offered to the solver, at all sizes."""
+        return tuple(option for size in self.settings.sizes for option in self._options(size))
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The networks that can be assembled."""
+        latency = self.latency_model
+        quality = {key: judged.calibration.score for key, judged in self.judged_donors.items()}
+        dissections = [
+            self.donors.dissection(name, size)
+            for size in self.settings.sizes
+            for name in self.donors.names
+        ]
+        return SearchSpace(dissections, self.options, latency, quality)
+
+    def loop(self, belief: Belief) -> ClosedLoop:
+        """The closed loop over this workbench's networks."""
+        return ClosedLoop(self.space, self.candidates, belief, self.progress)
+
+    def _options(self, size: int) -> tuple[StitchOption, ...]:
+        dissections = [self.donors.dissection(name, size) for name in self.donors.names]
+        cuts = {(d.name, cut.name): cut for d in dissections for cut in d.cuts}
+        rows = self._cache.json("stitches", self._options_key(size), lambda: self._fit(size))
+        return tuple(
+            StitchOption(size, a, cuts[a, source], b, cuts[b, target], r2)
+            for a, source, b, target, r2 in rows
+        )
+
+    def _options_key(self, size: int) -> str:
+        hashes = tuple((model.name, model.weights_sha256) for model in self.zoo.models)
+        rule = asdict(self.settings.rule)
+        return digest(size, hashes, rule, self.photographs.digest, torch.__version__)
+
+    def _fit(self, size: int) -> list[list[object]]:
+        """The stitch options at one size as JSON rows."""
+        photographs = self.photographs
+        geometry = self.zoo.models[0].preprocessing.at(size)
+        views = Views(photographs.calibration, geometry, photographs.views_per_image)
+        self.progress.start(f"fitting all stitches at {size} px", len(views))
+        options = stitch_options(
+            [self.donors.dissection(name, size) for name in self.donors.names],
+            [self.donors.preprocessing(name, size) for name in self.donors.names],
+            views,
+            self.settings.rule,
+            self.progress.update,
+        )
+        self.progress.finish(f"{len(options)} stitches at {size} px")
+        return [[o.source_model, o.source.name, o.target_model, o.target.name, o.r2] for o in options]

@@ -1,0 +1,97 @@
+"""`Environment`: what must be equal for two measurements to be comparable."""
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass
+
+from backends.backend import Backend
+from targets.machine import (
+    container_quota,
+    cpu_flags,
+    cpu_model,
+    governor,
+    memory_bytes,
+    turbo,
+    usable_cores,
+)
+from targets.target import Target
+
+_INFORMATIVE = frozenset({"kernel", "python"})
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The machine, its settings, the runtime and the target of a measurement.
+
+    `kernel` and `python` are recorded but need not match. Memory is in GiB, rounded, because what
+    a kernel reports differs a little from boot to boot.
+    """
+
+    cpu_model: str
+    cpu_flags: str
+    cores: int
+    quota: float | None
+    memory_gib: int
+    governor: str | None
+    turbo: str | None
+    system: str
+    architecture: str
+    backend: str
+    versions: tuple[tuple[str, str], ...]
+    target: str
+    threads: int
+    spinning: bool
+    affinity: tuple[int, ...]
+    precisions: tuple[str, ...]
+    kernel: str = ""
+    python: str = ""
+
+    @classmethod
+    def capture(cls, target: Target, backend: Backend) -> "Environment":
+        """Reads the environment of this process on this machine."""
+        flags = hashlib.sha256(" ".join(cpu_flags()).encode()).hexdigest()[:16]
+        return cls(
+            cpu_model=cpu_model(),
+            cpu_flags=flags,
+            cores=usable_cores(),
+            quota=container_quota(),
+            memory_gib=round(memory_bytes() / 2**30),
+            governor=governor(),
+            turbo=turbo(),
+            system=platform.system(),
+            architecture=platform.machine(),
+            backend=backend.name,
+            versions=tuple(sorted(backend.versions().items())),
+            target=str(target),
+            threads=target.threads,
+            spinning=target.spinning,
+            affinity=target.affinity,
+            precisions=target.precisions,
+            kernel=platform.release(),
+            python=platform.python_version(),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the fields that must match."""
+        text = json.dumps(self._binding(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def differences(self, other: "Environment") -> tuple[str, ...]:
+        """A line for every field that must match and does not, e.g. `threads: 2 here, 4 there`."""
+        mine, theirs = self._binding(), other._binding()
+        return tuple(
+            f"{name.replace('_', ' ')}: {_show(mine[name])} here, {_show(theirs[name])} there"
+            for name in mine
+            if mine[name] != theirs[name]
+        )
+
+    def _binding(self) -> dict[str, object]:
+        return {name: value for name, value in asdict(self).items() if name not in _INFORMATIVE}
+
+
+def _show(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(_show(item) for item in value) or "none"
+    return "unknown" if value is None else str(value)

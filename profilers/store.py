@@ -1,0 +1,324 @@
+"""`CostStore`: the database of raw samples, which is written after every single measurement."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row, Table, func, insert, inspect, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+
+from profilers.environment import Environment
+from profilers.measurement import Measurement
+from profilers.protocol import Protocol
+from profilers.tables import (
+    METADATA,
+    SCHEMA,
+    environments,
+    models,
+    rounds,
+    schema_version,
+    sentinels,
+)
+from profilers.tables import connect as _connect
+from targets.errors import UsageError, WorkspaceError
+
+DRIFT = 0.02
+"""A session whose sentinel differs by more than this share from the usual one is rescaled."""
+
+_BATCH = 400
+_ENVIRONMENT = TypeAdapter(Environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One model measured once.
+
+    Attributes:
+        key: The model's `structure`.
+        name: A name for people.
+        index: Number of the round among all rounds of this model, environment and protocol.
+        samples: Seconds per inference of each timed unit.
+        load_seconds: Seconds that loading took.
+        capped: Whether the time ran out before the interval was narrow enough.
+        generation: Rounds of an older generation than the newest are kept but not used.
+        session: Identifies the process that measured; its sentinels carry the same text.
+    """
+
+    key: str
+    name: str
+    index: int
+    samples: tuple[float, ...]
+    load_seconds: float
+    capped: bool = False
+    generation: int = 0
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsDone:
+    """What the store has of a model: newest generation, rounds in it, next free index."""
+
+    generation: int = 0
+    rounds: int = 0
+    next_index: int = 0
+
+
+class CostStore:
+    """Raw samples by model, environment and protocol; every write is committed at once.
+
+    Several processes may write to one store at the same time. Writing what is there already
+    changes nothing, so that a run can be killed at any moment and started again.
+    """
+
+    def __init__(self, url_or_path: str | Path) -> None:
+        """Opens a store, and creates it where there is none.
+
+        Args:
+            url_or_path: A file for SQLite, or the URL of any database that SQLAlchemy knows.
+
+        Raises:
+            WorkspaceError: It is read-only, damaged, of a newer version, or no cost store.
+            UsageError: The text is no URL of a known database.
+        """
+        self._where = str(url_or_path)
+        url = self._where if "://" in self._where else self._sqlite_url(Path(url_or_path))
+        try:
+            self._where = make_url(url).render_as_string(hide_password=True)
+            self._engine = _connect(url)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise UsageError(
+                f"Cannot open the cost store {self._where!r}: {error}. Give a file, or a URL such "
+                f"as postgresql+psycopg://user@host/database whose driver is installed."
+            ) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def __enter__(self) -> Self:
+        """Returns the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes all connections; what was written is already kept."""
+        self._engine.dispose()
+
+    def add_round(self, environment: Environment, protocol: Protocol, done: Round) -> bool:
+        """Keeps one measured round.
+
+        Returns:
+            False where this model, environment, protocol and index were there already; what is
+            there stays as it is.
+        """
+        with self._transaction() as connection:
+            self._add_environment(connection, environment)
+            _add(connection, models, {"key": done.key, "name": done.name})
+            return _add(
+                connection,
+                rounds,
+                {
+                    **{name: value for name, value in asdict(done).items() if name != "name"},
+                    "samples": list(done.samples),
+                    "environment": environment.fingerprint,
+                    "protocol": protocol.digest,
+                },
+            )
+
+    def add_sentinel(
+        self,
+        environment: Environment,
+        protocol: Protocol,
+        session: str,
+        samples: Sequence[float],
+    ) -> None:
+        """Keeps one measurement of the sentinel in a session, in seconds per inference."""
+        row = {
+            "environment": environment.fingerprint,
+            "protocol": protocol.digest,
+            "session": session,
+            "seconds": median(samples),
+        }
+        with self._transaction() as connection:
+            self._add_environment(connection, environment)
+            connection.execute(insert(sentinels).values(row))
+
+    def rounds_done(
+        self, environment: Environment, protocol: Protocol, keys: Iterable[str]
+    ) -> dict[str, RoundsDone]:
+        """What is there of each of these models; a model without a round is left out."""
+        found: dict[str, RoundsDone] = {}
+        columns = (
+            rounds.c.key,
+            rounds.c.generation,
+            func.count().label("rounds"),
+            func.max(rounds.c.index).label("last"),
+        )
+        query = (
+            select(*columns)
+            .where(rounds.c.environment == environment.fingerprint)
+            .where(rounds.c.protocol == protocol.digest)
+            .group_by(rounds.c.key, rounds.c.generation)
+            .order_by(rounds.c.key, rounds.c.generation)
+        )
+        with self._transaction() as connection:
+            for batch in _batches(keys):
+                for key, generation, count, last in connection.execute(
+                    query.where(rounds.c.key.in_(batch))
+                ):
+                    following = max(last + 1, found.get(key, RoundsDone()).next_index)
+                    found[key] = RoundsDone(generation, count, following)
+        return found
+
+    def measurements(
+        self,
+        environment: Environment,
+        keys: Iterable[str] | None = None,
+        protocol: Protocol | None = None,
+    ) -> dict[str, Measurement]:
+        """The newest generation of each model's rounds, corrected for drift.
+
+        Args:
+            environment: Where they must have been measured.
+            keys: Models to look for; None: all.
+            protocol: How they must have been measured; None: as each was measured last.
+
+        Returns:
+            Measurements by model key; a model without any is left out.
+        """
+        query = (
+            select(rounds, models.c.name)
+            .join(models, models.c.key == rounds.c.key)
+            .where(rounds.c.environment == environment.fingerprint)
+            .order_by(rounds.c.id)
+        )
+        if protocol is not None:
+            query = query.where(rounds.c.protocol == protocol.digest)
+        by_key: dict[str, list[Row[Any]]] = defaultdict(list)
+        with self._transaction() as connection:
+            scales = _scales(connection, environment)
+            for batch in [None] if keys is None else _batches(keys):
+                part = query if batch is None else query.where(rounds.c.key.in_(batch))
+                for row in connection.execute(part):
+                    by_key[row.key].append(row)
+        return {key: _measurement(rows, scales) for key, rows in by_key.items()}
+
+    def environments(self) -> tuple[Environment, ...]:
+        """Every environment in which something was measured, oldest first."""
+        query = select(environments.c.content).order_by(environments.c.first_seen)
+        with self._transaction() as connection:
+            return tuple(
+                _ENVIRONMENT.validate_python(content) for content in connection.scalars(query)
+            )
+
+    @staticmethod
+    def _add_environment(connection: Connection, environment: Environment) -> None:
+        content = _ENVIRONMENT.dump_python(environment, mode="json")
+        fingerprint = environment.fingerprint
+        _add(connection, environments, {"fingerprint": fingerprint, "content": content})
+
+    def _sqlite_url(self, file: Path) -> str:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(f"{error.strerror}: {str(file.parent)!r}") from error
+        return f"sqlite:///{file.absolute()}"
+
+    def _prepare(self) -> None:
+        with self._transaction() as connection:
+            there = set(inspect(connection).get_table_names())
+            if schema_version.name not in there:
+                if there:
+                    raise self._unusable(f"it holds other tables ({', '.join(sorted(there))})")
+                METADATA.create_all(connection)
+                connection.execute(insert(schema_version).values(version=SCHEMA))
+            version = connection.scalar(select(func.max(schema_version.c.version)))
+            if version is None or version > SCHEMA:
+                raise self._unusable(
+                    f"its schema is version {version}, and this derycc knows up to {SCHEMA}"
+                )
+            # A store that cannot be written is refused now, not after the first measurement.
+            connection.execute(update(schema_version).values(version=version))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).strip()
+            raise self._unusable(reason) from error
+
+    def _unusable(self, reason: str) -> WorkspaceError:
+        return WorkspaceError(
+            f"Cannot use the cost store {self._where!r}: {reason}. What it holds was left as it "
+            f"is. Choose another workspace folder that can be written, update derycc if the store "
+            f"is of a newer version, or move a damaged file away and profile again."
+        )
+
+
+def _add(connection: Connection, table: Table, row: dict[str, object]) -> bool:
+    """Inserts a row unless one with its key is there, in any database."""
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(table).values(row))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _batches(keys: Iterable[str]) -> list[list[str]]:
+    ordered = list(dict.fromkeys(keys))
+    return [ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH)]
+
+
+def _scales(connection: Connection, environment: Environment) -> dict[str, float]:
+    """For each session whose sentinel drifted, the factor that takes its samples back.
+
+    Drift shows at the round's beginning, middle and end alike. A sentinel that is now slower, now
+    faster than usual is noise, to which a correction would only add.
+    """
+    query = select(sentinels.c.protocol, sentinels.c.session, sentinels.c.seconds).where(
+        sentinels.c.environment == environment.fingerprint
+    )
+    seen: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for protocol, session, seconds in connection.execute(query):
+        seen[protocol][session].append(seconds)
+    scales = {}
+    for sessions in seen.values():
+        usual = median(median(seconds) for seconds in sessions.values())
+        for session, seconds in sessions.items():
+            if min(seconds) > usual * (1 + DRIFT) or max(seconds) < usual * (1 - DRIFT):
+                scales[session] = usual / median(seconds)
+    return scales
+
+
+def _measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measurement:
+    last = rows[-1]
+    newest = max(row.generation for row in rows if row.protocol == last.protocol)
+    used = [row for row in rows if (row.protocol, row.generation) == (last.protocol, newest)]
+    factors = tuple(scales.get(row.session, 1.0) for row in used)
+    return Measurement(
+        key=last.key,
+        name=last.name,
+        rounds=tuple(tuple(row.samples) for row in used),
+        load_seconds=tuple(row.load_seconds for row in used),
+        capped=any(row.capped for row in used),
+        scales=factors if any(factor != 1.0 for factor in factors) else (),
+    )

@@ -1,0 +1,1 @@
+"""What a device is: targets, budgets, machine facts and errors (standard library only)."""
