@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from backends.model import ExportedModel, TensorSpec
+from backends.model import ExportedModel
 from compiler.cache import Cache, digest
 from compiler.compatibility import PairRule
 from compiler.dissection import Block
@@ -101,7 +101,9 @@ def _export_stitch(shape: StitchShape) -> ExportedModel:
     return export(stitch, shape.input_spec, f"stitch {shape}")
 
 
-def stitch_shapes(donors: Donors, sizes: tuple[int, ...], rule: PairRule) -> tuple[StitchShape, ...]:
+def stitch_shapes(
+    donors: Donors, sizes: tuple[int, ...], rule: PairRule
+) -> tuple[StitchShape, ...]:
     """Every stitch shape that an assembly could use, cheapest first."""
     shapes = set()
     for size in sizes:

@@ -34,7 +34,7 @@ class Cache:
         path = self.path(kind, key).with_suffix(".json")
         try:
             return json.loads(path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):  # no JSON, or no text at all
             value = make()
             write_atomic(path, json.dumps(value, indent=1).encode())
             return value

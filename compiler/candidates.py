@@ -25,6 +25,7 @@ from profilers.store import CostStore
 from targets.target import Target
 
 INPUT_NAME, OUTPUT_NAME = "image", "logits"
+WEIGHTS, MODEL, QUALITY = "network.safetensors", "model.onnx", "quality.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Candidates:
     def quality(self, blueprint: Blueprint) -> Judged:
         """Build and judge a network, or read what was judged before."""
         self._ensure(blueprint)
-        content = json.loads((self._folder(blueprint) / "quality.json").read_text())
+        content = json.loads((self._folder(blueprint) / QUALITY).read_text())
         return Judged(Quality(**content["calibration"]), Quality(**content["held_out"]))
 
     def make(self, blueprint: Blueprint, fresh: bool = False) -> Candidate:
@@ -122,8 +123,7 @@ class Candidates:
             fresh: measure again even if the store has it.
         """
         judged = self.quality(blueprint)
-        folder = self._folder(blueprint)
-        model = ExportedModel.from_bytes((folder / "model.onnx").read_bytes(), name=str(blueprint))
+        model = self._exported(blueprint)
         table = profile(
             [model],
             self._target,
@@ -132,27 +132,33 @@ class Candidates:
             inputs=lambda exported: {exported.inputs[0].name: self._photograph(blueprint)},
             fresh=fresh,
         )
-        weights = folder / "network.safetensors"
+        weights = self._folder(blueprint) / WEIGHTS
         return Candidate(blueprint, model, weights, judged, table.cost(model))
 
-    def network(self, candidate: Candidate) -> Network:
-        """The torch network of a candidate, tuned as it was."""
-        network = build(candidate.blueprint, self.donors)
-        network.load_state_dict(load_file(candidate.weights))
+    def network(self, blueprint: Blueprint) -> Network:
+        """The torch network, tuned as it was when it was judged."""
+        self._ensure(blueprint)
+        network = build(blueprint, self.donors)
+        network.load_state_dict(load_file(self._folder(blueprint) / WEIGHTS))
         return network
+
+    def _exported(self, blueprint: Blueprint) -> ExportedModel:
+        path = self._folder(blueprint) / MODEL
+        if not path.exists():
+            spec = TensorSpec(INPUT_NAME, (1, 3, blueprint.input_size, blueprint.input_size))
+            model = export(self.network(blueprint), spec, "network", OUTPUT_NAME)
+            write_atomic(path, model.onnx)
+        return ExportedModel.from_bytes(path.read_bytes(), name=str(blueprint))
 
     def _ensure(self, blueprint: Blueprint) -> None:
         folder = self._folder(blueprint)
-        if (folder / "quality.json").exists():
+        if (folder / QUALITY).exists():
             return
         network = build(blueprint, self.donors)
         tune(network, self.donors, self._views(network))
-        spec = TensorSpec(INPUT_NAME, (1, 3, blueprint.input_size, blueprint.input_size))
-        model = export(network, spec, "network", OUTPUT_NAME)
-        write_atomic(folder / "model.onnx", model.onnx)
-        write_atomic(folder / "network.safetensors", save(_tensors(network)))
+        write_atomic(folder / WEIGHTS, save(_tensors(network)))
         judged = asdict(self._judge(network))
-        write_atomic(folder / "quality.json", json.dumps(judged, indent=1).encode())
+        write_atomic(folder / QUALITY, json.dumps(judged, indent=1).encode())
 
     def _judge(self, network: Network) -> Judged:
         return Judged(
@@ -181,10 +187,9 @@ class Candidates:
         return preprocessing.transform(self.photographs.calibration.load(0))[None].numpy()
 
     def _folder(self, blueprint: Blueprint) -> Path:
-        hashes = tuple(self.donors.model(name).weights_sha256 for name in blueprint.donors)
-        key = digest(
-            str(blueprint), hashes, self._images, self.reference, OPSET, torch.__version__
-        )
+        models = map(self.donors.model, (*blueprint.donors, self.reference))
+        hashes = tuple((model.weights_sha256, model.preprocessing) for model in models)
+        key = digest(str(blueprint), hashes, self._images, self.reference, OPSET, torch.__version__)
         return self._cache.path("networks", key)
 
 

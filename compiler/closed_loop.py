@@ -1,9 +1,10 @@
 """Closed loop: solve, build, measure, correct the prediction, and solve again.
 
 The solver believes a model of latency and a model of quality. Both are corrected by every network
-that is really built: the latency of stitched networks by what their stitches cost beyond prediction, the
-drop of a stitch by what it really cost. The loop ends when the best *measured* network within the
-budget is as good as anything the solver still promises, or when the candidates are used up.
+that is really built: the latency of stitched networks by what their stitches cost beyond
+prediction, the drop of a stitch by what it really cost. The loop ends when the best *measured*
+network within the budget is as good as anything the solver still promises, or when the candidates
+are used up.
 """
 
 from collections.abc import Sequence
@@ -89,18 +90,21 @@ class ClosedLoop:
         self._belief = belief
         self._progress = progress
 
-    def search(self, limits: Limits, most: int = MAX_CANDIDATES) -> tuple[Trial, ...]:
+    def search(
+        self, limits: Limits, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
+    ) -> tuple[Trial, ...]:
         """Every candidate tried, best first.
 
         Args:
             limits: the budgets; latency in microseconds bounds the measured upper end.
             most: candidates to build at the most.
+            before: trials of an earlier search under the same limits; they count.
 
         Raises:
             InfeasibleError: no assembly is within the limits; says the fastest possible.
         """
-        trials: list[Trial] = []
-        self._progress.start("solving, building and measuring candidates", most)
+        trials = list(before)
+        self._progress.start(_phase(limits), most)
         while len(trials) < most:
             assembly = self._solve(limits, trials)
             if not assembly.found and not trials:
@@ -110,7 +114,7 @@ class ClosedLoop:
             self._progress.update(len(trials), str(self._space.blueprint(assembly.arcs)))
             trials.append(self._try(assembly, limits))
         self._progress.finish()
-        return tuple(sorted(trials, key=lambda trial: trial.rank, reverse=True))
+        return ranked(*trials)
 
     def _solve(self, limits: Limits, trials: Sequence[Trial]) -> Assembly:
         problem = self._space.problem(limits, self._belief.drops, self._belief.residual)
@@ -150,6 +154,16 @@ class ClosedLoop:
         """The assembly of least latency under all limits but the one on latency."""
         problem = self._space.problem(limits, self._belief.drops, self._belief.residual)
         return cheapest(problem, "latency_us")
+
+
+def _phase(limits: Limits) -> str:
+    budget = "" if limits.latency_us is None else f" for {limits.latency_us / 1000:.2f} ms"
+    return f"solving, building and measuring candidates{budget}"
+
+
+def ranked(*trials: Trial) -> tuple[Trial, ...]:
+    """Trials, best first."""
+    return tuple(sorted(trials, key=lambda trial: trial.rank, reverse=True))
 
 
 def _settled(trials: Sequence[Trial], promise: Assembly) -> bool:

@@ -51,7 +51,7 @@ class PairRule:
 
     Attributes:
         window: largest difference in depth share.
-        per_cut: stitches kept out of each cut to each other donor, by R2.
+        per_cut: stitches kept out of each cut to each other donor on each grid, by R2.
     """
 
     window: float = 0.15
@@ -85,7 +85,7 @@ class _Column:
 
 
 class GridMoments:
-    """Streamed second moments of all donors' activations on one grid, in float64."""
+    """Streamed second moments of all donors' activations on one grid, about the first sample."""
 
     def __init__(self, grid: Grid, columns: Sequence[_Column]) -> None:
         self.columns = tuple(columns)
@@ -95,6 +95,7 @@ class GridMoments:
         order = torch.randperm(positions, generator=generator)
         self._positions = order[:SAMPLES_PER_VIEW]
         self._n = 0
+        self._first = torch.zeros(width)
         self._sum = torch.zeros(width, dtype=torch.float64)
         self._gram = torch.zeros(width, width, dtype=torch.float64)
 
@@ -110,6 +111,9 @@ class GridMoments:
     def add(self, samples: Sequence[Tensor]) -> None:
         """Add one batch: the columns' samples, in the columns' order."""
         rows = torch.cat(list(samples), dim=1)
+        if not self._n:
+            self._first = rows[0].clone()
+        rows -= self._first
         self._n += len(rows)
         self._sum += rows.sum(0, dtype=torch.float64)
         self._gram += (rows.T @ rows).double()
@@ -145,9 +149,7 @@ def stitch_options(
         if progress is not None:
             progress(done)
     found = [
-        option
-        for moment in moments.values()
-        for option in _options(dissections, moment, rule)
+        option for moment in moments.values() for option in _options(dissections, moment, rule)
     ]
     return tuple(sorted(found, key=_order))
 
@@ -167,7 +169,7 @@ def _columns(dissections: Sequence[Dissection]) -> dict[Grid, list[_Column]]:
         (m, c, cut)
         for m, d in enumerate(dissections)
         for c, cut in enumerate(d.cuts)
-        if 0 < c < len(d.cuts) - 1
+        if 0 < c < len(d.cuts) - 1 and len(cut.grid) == 2
     ]
     columns: dict[Grid, list[_Column]] = {cut.grid: [] for _, _, cut in inner}
     for grid, found in columns.items():

@@ -40,13 +40,13 @@ class Cut:
 
     @property
     def channels(self) -> int:
-        """Channels (NCHW) of the tensor that crosses."""
-        return self.tensor.shape[1]
+        """Channels of the tensor that crosses."""
+        return self.tensor.shape[self.tensor.layout.index("C")]
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Spatial extent of the tensor that crosses, empty for a flat one."""
-        return self.tensor.shape[2:]
+        """Height and width of the tensor that crosses, empty where it is not NCHW."""
+        return self.tensor.shape[2:] if self.tensor.layout == "NCHW" else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ class Dissection:
         return tuple(self.block(a, b) for a, b in zip(self.cuts, self.cuts[1:], strict=False))
 
     def cut(self, name: str) -> Cut:
+        """The cut of this name; raises UnknownNameError where there is none."""
         for cut in self.cuts:
             if cut.name == name:
                 return cut
@@ -135,12 +136,15 @@ class Dissection:
                 yield str(source.target), attribute
 
     def _find_cuts(self) -> tuple[Cut, ...]:
-        ends = unit_ends(self._nodes)
-        input_use = self._last_use_of_input()
+        # The last node ends the network: a cut behind it would leave an empty block.
+        legal = {
+            position: live[0]
+            for position, live in enumerate(self._live[:-1])
+            if len(live) == 1 and position >= self._last_use_of_input()
+        }
+        ends = unit_ends(self._nodes, legal)
         found = [
-            (name, position, live[0])
-            for position, live in enumerate(self._live)
-            if len(live) == 1 and position >= input_use and (name := ends.get(position))
+            (ends[position], position, node) for position, node in legal.items() if position in ends
         ]
         first = TensorSpec(INPUT, (1, 3, self.input_size, self.input_size))
         cuts = [Cut(INPUT, -1, first, 1, 0.0)]
@@ -192,7 +196,7 @@ def _live_after(graph: fx.GraphModule, nodes: list[fx.Node]) -> list[list[fx.Nod
 
 def _is_batch_size(node: fx.Node) -> bool:
     """A read of the batch size: free at any position, since every tensor carries it."""
-    return node.target is torch.ops.aten.sym_size.int and node.args[1] == 0
+    return node.target is torch.ops.aten.sym_size.int and bool(node.args[1] == 0)
 
 
 def _attribute(graph: fx.GraphModule, node: fx.Node) -> object:
@@ -203,8 +207,8 @@ def _attribute(graph: fx.GraphModule, node: fx.Node) -> object:
 
 
 def _stride(input_size: int, spec: TensorSpec) -> int:
-    """Input pixels per grid step: from the width (NCHW), or the number of tokens (NLC)."""
-    side = spec.shape[-1] if spec.layout == "NCHW" else spec.shape[1] ** 0.5
+    """Input pixels per grid step: from the height, or the number of tokens (NLC)."""
+    side = spec.shape[1] ** 0.5 if spec.layout == "NLC" else spec.shape[spec.layout.find("H")]
     return max(1, round(input_size / side))
 
 
@@ -213,8 +217,14 @@ def _spec(name: str, node: fx.Node) -> TensorSpec | None:
     if not isinstance(value, torch.Tensor) or not value.is_floating_point():
         return None
     shape = (1, *(int(size) for size in value.shape[1:]))
-    layout = {4: "NCHW", 3: "NLC"}.get(len(shape), "NC")
-    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."), layout)
+    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."), _layout(shape))
+
+
+def _layout(shape: tuple[int, ...]) -> str:
+    """Inputs are square, and so is every grid: equal sides in front mean channels last."""
+    if len(shape) == 4:
+        return "NHWC" if shape[1] == shape[2] != shape[3] else "NCHW"
+    return "NLC" if len(shape) == 3 else "NC"
 
 
 def _extract(graph: fx.GraphModule, inside: list[fx.Node], crossing: fx.Node) -> fx.GraphModule:

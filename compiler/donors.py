@@ -1,5 +1,6 @@
 """Donors: zoo models, loaded and dissected once each, at the input sizes asked for."""
 
+import torch
 from torch import nn
 
 from compiler.dissection import Dissection, dissect
@@ -32,7 +33,8 @@ class Donors:
     def module(self, name: str) -> nn.Module:
         """The donor itself: eval mode, parameters frozen."""
         if name not in self._modules:
-            self._modules[name] = self.zoo.find(name).load().eval().requires_grad_(False)
+            module = self.zoo.find(name).load().eval().requires_grad_(False)
+            self._modules[name] = module.to(memory_format=torch.channels_last)
         return self._modules[name]
 
     def preprocessing(self, name: str, size: int) -> Preprocessing:

@@ -16,7 +16,9 @@ from compiler.dissection import Cut, Dissection
 OPSET = 18
 
 
-def export(module: nn.Module, input_spec: TensorSpec, name: str, output: str = "y") -> ExportedModel:
+def export(
+    module: nn.Module, input_spec: TensorSpec, name: str, output: str = "y"
+) -> ExportedModel:
     """Turn a module of one input and one output into an ONNX graph of a fixed batch.
 
     Batch-norms are folded into the convolutions before them by the exporter's optimizer, which is
@@ -35,7 +37,7 @@ def export(module: nn.Module, input_spec: TensorSpec, name: str, output: str = "
 def _proto(
     module: nn.Module, input_spec: TensorSpec, name: str, outputs: list[str]
 ) -> onnx.ModelProto:
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     example = torch.zeros(input_spec.shape, dtype=getattr(torch, input_spec.dtype))
     try:
@@ -50,7 +52,8 @@ def _proto(
                 verbose=False,
             )
     finally:
-        module.train(was_training)
+        for part, was_training in modes:
+            part.training = was_training
     assert program is not None
     proto = program.model_proto
     proto.graph.name = name

@@ -102,6 +102,7 @@ def download(package: Package, folder: Path) -> Path:
     Raises:
         ZooError: pip is absent or failed, or the file is another one.
     """
+    folder = folder.resolve()  # pip runs in another folder
     requirements = folder / "requirements.txt"
     pin = f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n"
     requirements.write_text(pin, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Latency model: what blocks, stitches and whole networks cost, with an interval, from measurements.
+"""Latency model: what blocks, stitches and whole networks cost, from measurements.
 
 A block measured alone pays for layout changes at its edges that it does not pay inside a network.
 Every donor is therefore measured whole as well, and its blocks are scaled so that they add up to
@@ -66,7 +66,12 @@ class StitchModel:
 
     @staticmethod
     def fit(measured: Mapping[StitchShape, float]) -> "StitchModel":
-        """Least relative squares over median latencies in microseconds by shape."""
+        """Least relative squares over median latencies in microseconds by shape.
+
+        Donors that no stitch can join have no shapes; their stitches, never used, cost nothing.
+        """
+        if not measured:
+            return StitchModel(0.0, 0.0, 0.0, 0.0, 0)
         shapes = sorted(measured, key=str)
         times = np.array([measured[shape] for shape in shapes])
         terms = np.array([_terms(shape) for shape in shapes]) / times[:, None]
@@ -89,7 +94,7 @@ def _traffic_bytes(shape: StitchShape) -> int:
 
 
 def _nnls(terms: np.ndarray) -> np.ndarray:
-    """Non-negative coefficients that bring every row closest to one; columns scaled for accuracy."""
+    """Non-negative coefficients that bring every row closest to one; columns are scaled."""
     scale = np.maximum(terms.max(axis=0), np.finfo(float).tiny)
     solution, _ = nnls(terms / scale, np.ones(len(terms)))
     return np.asarray(solution / scale)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -116,13 +117,20 @@ def build(blueprint: Blueprint, donors: Donors) -> Network:
         copy.deepcopy(donors.dissection(segment.model, size).module(*cuts))
         for segment, cuts in zip(blueprint.segments, ends, strict=True)
     ]
-    stitches = [
-        Stitch(StitchShape.between(left[1], right[0]))
-        for left, right in zip(ends, ends[1:], strict=False)
-    ]
+    stitches = [Stitch(_joint(blueprint, left[1], right[0])) for left, right in pairwise(ends)]
     preprocessing = donors.preprocessing(blueprint.segments[0].model, size)
     network = Network(blueprint, segments, stitches, preprocessing)
     return network.eval().requires_grad_(False)
+
+
+def _joint(blueprint: Blueprint, left: Cut, right: Cut) -> StitchShape:
+    if len(left.grid) != 2 or len(right.grid) != 2:
+        raise UsageError(
+            f"The network {blueprint} cannot be joined from {left.name} {left.tensor.shape} to "
+            f"{right.name} {right.tensor.shape}: a stitch needs (batch, channels, height, width) "
+            "on both sides. Choose other cuts."
+        )
+    return StitchShape.between(left, right)
 
 
 def _cuts(donors: Donors, size: int, segment: Segment) -> tuple[Cut, Cut]:

@@ -54,6 +54,7 @@ def judge(answers: Logits, labels: tuple[int, ...] | None, reference: Logits) ->
     if labels is None:
         return Quality(len(answers), None, None, agreement)
     truth = np.asarray(labels)
-    five = np.argpartition(-answers, 5, axis=1)[:, :5]
+    most = min(5, answers.shape[1])
+    five = np.argpartition(-answers, most - 1, axis=1)[:, :most]
     top5 = float((five == truth[:, None]).any(1).mean())
     return Quality(len(answers), float((first == truth).mean()), top5, agreement)

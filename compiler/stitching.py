@@ -47,8 +47,8 @@ class StitchShape:
     @property
     def stride(self) -> int:
         """The stride that lands exactly on the target's grid, or 1 where there is none."""
-        stride = round(self.source[1] / self.target[1])
-        sizes = zip(self.source[1:], self.target[1:], strict=True)
+        sizes = tuple(zip(self.source[1:], self.target[1:], strict=True))
+        stride = max(-(-size // goal) for size, goal in sizes)
         lands = stride > 1 and all(-(-size // stride) == goal for size, goal in sizes)
         return stride if lands else 1
 
@@ -115,11 +115,13 @@ def resample(x: Tensor, shape: StitchShape) -> Tensor:
 class LeastSquares:
     """Ridge regression with intercept, streamed: memory does not grow with the samples.
 
-    Moments are kept in float64. `add` takes (n, p) and (n, q); `solve` gives (q, p) and (q,).
+    Moments are kept in float64, about the first sample, so that a large mean costs no accuracy.
+    `add` takes (n, p) and (n, q); `solve` gives (q, p) and (q,).
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         self.n = 0
+        self._first = torch.zeros(inputs + outputs, dtype=torch.float64)
         self._sum = torch.zeros(inputs + outputs, dtype=torch.float64)
         self._gram = torch.zeros(inputs + outputs, inputs + outputs, dtype=torch.float64)
         self._inputs = inputs
@@ -127,6 +129,9 @@ class LeastSquares:
     def add(self, x: Tensor, y: Tensor) -> None:
         """Add n samples: x (n, p), y (n, q)."""
         both = torch.cat([x, y], dim=1).double()
+        if not self.n:
+            self._first = both[0].clone()
+        both -= self._first
         self.n += len(both)
         self._sum += both.sum(0)
         self._gram += both.T @ both
@@ -138,7 +143,7 @@ class LeastSquares:
         """
         mean = self._sum / self.n
         covariance = self._gram / self.n - torch.outer(mean, mean)
-        return solve_centred(covariance, mean, slice(0, self._inputs), ridge)
+        return solve_centred(covariance, mean + self._first, slice(0, self._inputs), ridge)
 
 
 def solve_centred(
@@ -146,14 +151,19 @@ def solve_centred(
 ) -> tuple[Tensor, Tensor, float]:
     """Regress everything after `inputs.stop` on `inputs`, given centred second moments."""
     outputs = slice(inputs.stop, len(mean))
-    xx, xy, yy = covariance[inputs, inputs], covariance[inputs, outputs], covariance[outputs, outputs]
+    xx, xy, yy = (
+        covariance[inputs, inputs],
+        covariance[inputs, outputs],
+        covariance[outputs, outputs],
+    )
     weight = ridge_weight(xx, xy, ridge)
     return weight.T, mean[outputs] - weight.T @ mean[inputs], r_squared(xx, xy, yy, weight)
 
 
 def ridge_weight(xx: Tensor, xy: Tensor, ridge: float = RIDGE) -> Tensor:
     """(p, q) weights from centred moments xx (p, p) and xy (p, q)."""
-    scale = float(xx.diagonal().mean().clamp_min(torch.finfo(xx.dtype).tiny))
+    # Dead inputs have no scale. The floor is no subnormal: a runtime may have these flushed to 0.
+    scale = float(xx.diagonal().mean().clamp_min(1e-30))
     regular = xx + ridge * scale * torch.eye(len(xx), dtype=xx.dtype)
     return torch.cholesky_solve(xy, torch.linalg.cholesky(regular))
 

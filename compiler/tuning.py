@@ -85,11 +85,15 @@ def recalibrate(network: Network, views: Views) -> None:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
+    seen = 0
     try:
         for pixels in views:
-            network(network.preprocessing.normalize(pixels))
+            # The variance of a single view is not defined where the grid is a single position.
+            if len(pixels) > 1:
+                network(network.preprocessing.normalize(pixels))
+                seen += len(pixels)
     finally:
-        share = len(views) / (len(views) + PRIOR_VIEWS)
+        share = seen / (seen + PRIOR_VIEWS)
         for norm, (old, momentum) in zip(norms, before, strict=True):
             for now, then in zip(_buffers(norm), old, strict=True):
                 now.copy_(torch.lerp(then, now, share))

@@ -1,17 +1,19 @@
 """Units: the repeated modules of a network (residual unit, MBConv, transformer block)."""
 
+from collections.abc import Container
+
 from torch import fx
 
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 
 
-def unit_ends(nodes: list[fx.Node]) -> dict[int, str]:
+def unit_ends(nodes: list[fx.Node], legal: Container[int]) -> dict[int, str]:
     """Position of the last node of every unit, with the unit's module name.
 
     A unit is a composite module with a computation of its own (no bare container) that stands in
     a row of its like: it has a numbered name, or siblings of its class. Of nested units the
-    innermost counts. A network without any (a plain chain of layers) falls back to its numbered
-    layers.
+    innermost counts whose end is at a `legal` position. A network without any (a plain chain of
+    layers) falls back to its numbered layers.
     """
     last: dict[str, int] = {}
     kinds: dict[str, str] = {}
@@ -19,7 +21,7 @@ def unit_ends(nodes: list[fx.Node]) -> dict[int, str]:
         for path, kind in module_stack(node):
             last[path] = position
             kinds[path] = kind
-    units = _units(kinds)
+    units = {path for path in _units(kinds) if last[path] in legal}
     innermost = {path for path in units if not any(o.startswith(path + ".") for o in units)}
     return {last[path]: path for path in sorted(innermost, key=last.__getitem__)}
 
@@ -31,7 +33,8 @@ def module_stack(node: fx.Node) -> list[tuple[str, str]]:
 
 
 def _units(kinds: dict[str, str]) -> set[str]:
-    parents = {path.rpartition(".")[0] for path in kinds if path}
+    # By name, at any distance: a list of modules is never called, so it is not in `kinds`.
+    parents = {path[:end] for path in kinds for end, sign in enumerate(path) if sign == "."}
     own = {path for path in kinds if path and not kinds[path].endswith(_CONTAINERS)}
     composite = {path for path in own & parents if _is_row(path, kinds)}
     return composite or {path for path in own if _number(path)}

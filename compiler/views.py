@@ -40,10 +40,10 @@ class Views:
         for view in self._single():
             batch.append(view)
             if len(batch) == BATCH:
-                yield torch.stack(batch)
+                yield _stack(batch)
                 batch = []
         if batch:
-            yield torch.stack(batch)
+            yield _stack(batch)
 
     def _single(self) -> Iterator[Tensor]:
         """All images once, then all of them again: a batch never holds one image twice."""
@@ -56,3 +56,8 @@ class Views:
                     seed = (self.seed * 1_000_003 + index) * 1_009 + turn
                     generator = torch.Generator().manual_seed(seed)
                     yield self.preprocessing.random_view(image, generator)
+
+
+def _stack(views: list[Tensor]) -> Tensor:
+    """Channels last in memory, which torch convolves about twice as fast on a CPU."""
+    return torch.stack(views).contiguous(memory_format=torch.channels_last)

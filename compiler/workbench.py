@@ -26,6 +26,10 @@ from profilers.store import CostStore
 from targets.errors import DataError
 from targets.target import Target
 
+_PROTOCOL = Protocol()
+_WHOLE_PROTOCOL = Protocol(max_seconds=0.6)
+_RULE = PairRule()
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -37,13 +41,15 @@ class Settings:
         protocol: how blocks are measured.
         whole_protocol: how whole networks are measured.
         rule: which pairs of cuts a stitch may join.
+        fresh: measure blocks anew even if the store has them.
     """
 
     home: Path
     sizes: tuple[int, ...]
-    protocol: Protocol = Protocol()
-    whole_protocol: Protocol = Protocol(max_seconds=0.6)
-    rule: PairRule = PairRule()
+    protocol: Protocol = _PROTOCOL
+    whole_protocol: Protocol = _WHOLE_PROTOCOL
+    rule: PairRule = _RULE
+    fresh: bool = False
 
 
 class Workbench:
@@ -95,7 +101,7 @@ class Workbench:
         if self._photographs is not None:
             preprocessing = self.zoo.models[0].preprocessing
             image = preprocessing.pixels(self.photographs.calibration.load(0))[None]
-        return self.profile.measure(self.wanted, image, self.progress)
+        return self.profile.measure(self.wanted, image, self.progress, self.settings.fresh)
 
     @cached_property
     def latency_model(self) -> LatencyModel:
@@ -104,7 +110,7 @@ class Workbench:
 
     @cached_property
     def reference(self) -> str:
-        """The donor that others are compared with: the best by published top-1, else the largest."""
+        """The donor that others are compared with: best by published top-1, else the largest."""
         return max(self.zoo.models, key=lambda m: (m.known_top1 or 0.0, m.params)).name
 
     @cached_property
@@ -163,7 +169,7 @@ class Workbench:
         )
 
     def _options_key(self, size: int) -> str:
-        hashes = tuple((model.name, model.weights_sha256) for model in self.zoo.models)
+        hashes = tuple((m.name, m.weights_sha256, m.preprocessing) for m in self.zoo.models)
         rule = asdict(self.settings.rule)
         return digest(size, hashes, rule, self.photographs.digest, torch.__version__)
 
@@ -181,4 +187,6 @@ class Workbench:
             self.progress.update,
         )
         self.progress.finish(f"{len(options)} stitches at {size} px")
-        return [[o.source_model, o.source.name, o.target_model, o.target.name, o.r2] for o in options]
+        return [
+            [o.source_model, o.source.name, o.target_model, o.target.name, o.r2] for o in options
+        ]

@@ -89,9 +89,16 @@ class ZooProfile:
 
     def plan(self, wanted: Wanted) -> ProfilePlan:
         """What measuring would take; measures nothing."""
-        return plan(self._missing(wanted), self._target, self._store, self._protocol)
+        missing = self._missing(wanted, self._done(wanted))
+        return plan(missing, self._target, self._store, self._protocol)
 
-    def measure(self, wanted: Wanted, image: torch.Tensor | None, progress: Progress) -> CostTable:
+    def measure(
+        self,
+        wanted: Wanted,
+        image: torch.Tensor | None,
+        progress: Progress,
+        fresh: bool = False,
+    ) -> CostTable:
         """Measure what the store does not have, and return all costs.
 
         Args:
@@ -99,21 +106,26 @@ class ZooProfile:
             image: one real photograph (1, 3, H, W) in [0, 1], from which blocks get real
                 activations; None: standard normal numbers.
             progress: told after every measurement.
+            fresh: measure everything anew, and use only that.
         """
-        missing = self._missing(wanted)
+        missing = self._missing(wanted, set() if fresh else self._done(wanted))
+        failures: Mapping[str, str] = {}
         if missing:
             progress.start(f"measuring on {self._target}", len(missing) * self._protocol.rounds)
             activations = {} if image is None else self._activations(wanted, image)
-            profile(
+            failures = profile(
                 missing,
                 self._target,
                 store=self._store,
                 protocol=self._protocol,
                 inputs=None if image is None else _Inputs(activations),
                 progress=lambda p: progress.update(p.done, _note(p)),
-            )
+                fresh=fresh,
+            ).failures
             progress.finish()
-        return CostTable(self._environment(), self._known(wanted))
+        known = self._known(wanted)
+        costs = {key: cost for key, cost in known.items() if key not in failures}
+        return CostTable(self._environment(), costs, failures)
 
     def latency_model(self, wanted: Wanted, table: CostTable) -> LatencyModel:
         """Costs of blocks, donors and stitches as the assembly uses them."""
@@ -139,9 +151,8 @@ class ZooProfile:
         keys = {key for s in wanted.donors.values() for key in (*s.blocks.values(), s.whole)}
         return keys | {self._exports.stitch_structure(shape) for shape in wanted.stitches}
 
-    def _missing(self, wanted: Wanted) -> list[ExportedModel]:
-        """Models of which the store lacks rounds; only these are exported again."""
-        done = self._done(wanted)
+    def _missing(self, wanted: Wanted, done: set[str]) -> list[ExportedModel]:
+        """Models whose structure is not among those done; only these are exported again."""
         missing: dict[str, ExportedModel] = {}
         for (name, size), structures in wanted.donors.items():
             dissection = None

@@ -1,0 +1,91 @@
+"""Sweep budgets with real calibration images and 500 ImageNet validation images as judges.
+
+The baseline of stitching without training: the demo zoo, stitches fitted on the training images of
+`../shared/images`, top-1 counted on its validation images. Writes one JSON file under
+`benchmarks/results/`, with the machine and the versions.
+
+    python benchmarks/sweep_imagenet.py [--size 224] [--points 6]
+"""
+
+import argparse
+import json
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from backends.registry import get_backend
+from derycc.console import Bars, stdout
+from derycc.building import Request
+from derycc.options import default_home
+from derycc.printing import candidate_data, donors_table, point_data, profile_data, sweep_table
+from derycc.session import Options, open_workbench
+from derycc.sweeping import default_budgets, donors_alone, sweep
+from profilers.environment import Environment
+from targets.target import get_target
+
+IMAGES = Path(__file__).resolve().parent.parent.parent / "shared" / "images"
+CALIBRATION = IMAGES / "imagenet_train500_1percls_288px.zip"
+JUDGES = IMAGES / "imagenet_val500_10cls_224px.zip"
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main() -> None:
+    """Run the sweep, print it, and write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, action="append")
+    parser.add_argument("--points", type=int, default=6)
+    parser.add_argument("--candidates", type=int, default=4)
+    arguments = parser.parse_args()
+    if not JUDGES.exists():
+        print(f"skipped: the images are not there ({JUDGES.name})")
+        return
+    sizes = tuple(arguments.size or (224,))
+    options = Options(default_home(), sizes=sizes, data=CALIBRATION, judge_data=JUDGES, views=1)
+    request = Request("", candidates=arguments.candidates)
+    with open_workbench(options, Bars()) as bench:
+        alone = donors_alone(bench)
+        budgets = default_budgets(bench, request, alone, arguments.points)
+        points = sweep(bench, request, budgets)
+        found = {
+            "machine": _machine(),
+            "images": {"calibration": CALIBRATION.name, "judges": JUDGES.name},
+            "profile": profile_data(bench),
+            "donors": [candidate_data(candidate) for candidate in alone],
+            "points": [point_data(point) for point in points],
+            "tried": [
+                {
+                    "budget": point.budget,
+                    "expected": trial.expected,
+                    "predicted_us": trial.predicted.median_us,
+                    "within": trial.within,
+                    **candidate_data(trial.candidate),
+                }
+                for point in points
+                if point.built
+                for trial in point.built.trials
+            ],
+        }
+    out = stdout()
+    out.print(donors_table(alone))
+    out.print(sweep_table(points))
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "sweep_imagenet.json"
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"written to {path.relative_to(RESULTS.parent.parent)}")
+
+
+def _machine() -> dict[str, object]:
+    environment = Environment.capture(get_target("cpu"), get_backend("ort"))
+    packages = ("torch", "timm", "onnx", "onnxruntime", "ortools")
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "system": platform.system(),
+        "environment": asdict(environment),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Building: from a budget to a verified, measured engine in a folder."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backends.registry import get_backend
+from compiler.candidates import Candidate
+from compiler.closed_loop import MAX_CANDIDATES, Belief, Trial, ranked
+from compiler.network import Blueprint
+from compiler.search_space import Limits
+from compiler.verification import Verification, verify
+from compiler.workbench import Workbench
+from targets.budget import Latency, LatencyShare, parse_latency
+from targets.errors import BudgetMissedError, VerificationError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a build is asked for.
+
+    Attributes:
+        latency: the budget as the user wrote it.
+        stitches: most stitching layers.
+        params: most parameters, or None.
+        macs: most multiply-accumulates, or None.
+        candidates: most networks to build and measure.
+    """
+
+    latency: str
+    stitches: int = 2
+    params: int | None = None
+    macs: int | None = None
+    candidates: int = MAX_CANDIDATES
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished search: the choice, measured anew and verified.
+
+    Attributes:
+        budget_us: the latency budget in microseconds.
+        trial: what was predicted of the chosen network.
+        candidate: the chosen network with its final measurement.
+        trials: all candidates, best first.
+        verification: that its engine computes what it should.
+    """
+
+    budget_us: float
+    trial: Trial
+    candidate: Candidate
+    trials: tuple[Trial, ...]
+    verification: Verification
+
+
+def budget_us(text: str, bench: Workbench) -> float:
+    """A latency budget in microseconds; a share counts from the donor's measured latency."""
+    parsed = parse_latency(text)
+    if isinstance(parsed, Latency):
+        return parsed.us
+    return _share_us(parsed, bench)
+
+
+def _share_us(share: LatencyShare, bench: Workbench) -> float:
+    model = bench.zoo.find(share.model)
+    size = model.preprocessing.input_size
+    if (model.name, size) in bench.latency_model.wholes:
+        whole_us = bench.latency_model.wholes[model.name, size].median_us
+    else:
+        whole_us = bench.candidates.make(Blueprint.pure(model.name, size)).latency.median_us
+    return share.share * whole_us
+
+
+def limits(request: Request, bench: Workbench) -> Limits:
+    """The request's budgets as the solver takes them."""
+    return Limits(budget_us(request.latency, bench), request.stitches, request.params, request.macs)
+
+
+def build(request: Request, bench: Workbench, belief: Belief | None = None) -> Built:
+    """Search, choose by measurement, measure the choice anew, and verify it.
+
+    Raises:
+        InfeasibleError: nothing is predicted to fit.
+        BudgetMissedError: nothing that was built keeps the budget when measured.
+        VerificationError: the engine does not compute what the network computes.
+    """
+    bounds = limits(request, bench)
+    assert bounds.latency_us is not None
+    loop = bench.loop(belief or Belief())
+    trials = loop.search(bounds, request.candidates)
+    while trials[0].within:
+        candidate = bench.candidates.make(trials[0].candidate.blueprint, fresh=True)
+        if candidate.latency.upper_us <= bounds.latency_us:
+            verification = verified(candidate, bench)
+            return Built(bounds.latency_us, trials[0], candidate, trials, verification)
+        trials = ranked(replace(trials[0], candidate=candidate, within=False), *trials[1:])
+        if not trials[0].within:
+            trials = loop.search(bounds, request.candidates, trials)
+    raise BudgetMissedError(_missed(bounds.latency_us, trials))
+
+
+def verified(candidate: Candidate, bench: Workbench) -> Verification:
+    """Compare the candidate's engine with its torch network; a difference is an error."""
+    network = bench.candidates.network(candidate.blueprint)
+    images = bench.photographs.held_out
+    bench.progress.start("verifying the engine against torch", None)
+    with get_backend(bench.target.backend).compile(candidate.model, bench.target) as engine:
+        verification = verify(network, engine, images)
+    bench.progress.finish()
+    if not verification.passed:
+        raise VerificationError(_failed(verification))
+    return verification
+
+
+def _failed(verification: Verification) -> str:
+    return (
+        f"The engine does not compute what the network computes: on {verification.images} "
+        f"photographs the least cosine of the logits is {verification.cosine:.6f} (at least "
+        f"{verification.gate} is demanded), and a second run gave "
+        f"{'the same' if verification.repeatable else 'another'} answer. Nothing was published. "
+        "Try another version of the runtime, and report this network."
+    )
+
+
+def _missed(limit_us: float, trials: tuple[Trial, ...]) -> str:
+    closest = min(trials, key=lambda trial: trial.candidate.latency.upper_us)
+    latency = closest.candidate.latency
+    return (
+        f"None of the networks that were built ({len(trials)}) keeps {limit_us / 1000:.3g} ms when "
+        f"it is measured. The closest takes {latency.median_us / 1000:.3g} ms, "
+        f"{latency.upper_us / 1000:.3g} ms at the upper end of its 95 % interval"
+        f"{' (a noisy measurement)' if latency.noisy else ''}: {closest.candidate.blueprint}. "
+        "Ask for that much, try more --candidates, or measure on a quieter machine."
+    )
+
+
+def out_folder(out: Path | None, request: Request, bench: Workbench) -> Path:
+    """Where the build goes: as asked, else under the home folder by target and budget."""
+    if out is not None:
+        return out
+    words = "".join(c if c.isalnum() or c in ".-" else "-" for c in request.latency)
+    return bench.settings.home / "builds" / f"{bench.target.name}-{words.replace('--', '-')}"
+
+
+def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
+    """What a build would do; solves it where everything that needs measuring is measured."""
+    missing = bench.profile.plan(bench.wanted)
+    parsed = parse_latency(request.latency)
+    lines = [
+        f"Target {bench.target}, budget {request.latency}, at most {request.stitches} stitches, "
+        f"input sizes {', '.join(map(str, bench.settings.sizes))} px.",
+        f"Donors: {', '.join(bench.zoo.names)}.",
+    ]
+    if missing.to_measure:
+        lines.append(
+            f"Would first measure {missing.to_measure} models, at most "
+            f"{missing.estimated_seconds:.0f} s (derycc profile does the same)."
+        )
+    else:
+        asked = parsed if isinstance(parsed, Latency) else Latency(_share_us(parsed, bench))
+        lines.append(f"Everything is measured; the budget is {asked.us / 1000:.2f} ms.")
+    lines.append(f"Would build and measure at most {request.candidates} candidates.")
+    lines.append(f"Would write {folder}. Nothing was built (--dry-run).")
+    return lines

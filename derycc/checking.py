@@ -1,0 +1,153 @@
+"""Checking a finished build: does its engine still compute, and still keep its budget?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from backends.model import ExportedModel
+from backends.registry import get_backend
+from compiler.donors import Donors
+from compiler.network import Blueprint, Network, Segment, build
+from compiler.progress import Progress
+from compiler.verification import Verification, verify
+from compiler.zoo import open_zoo
+from derycc.console import milliseconds, percent
+from derycc.manifest import Manifest, read_manifest
+from derycc.session import WHOLE_PROTOCOL, Options, make_home, open_photographs
+from profilers.measurement import Measurement
+from profilers.profile import profile
+from profilers.store import CostStore
+from targets.errors import BudgetMissedError, VerificationError, ZooError
+from targets.target import get_target
+
+
+@dataclass(frozen=True, slots=True)
+class Benched:
+    """A build measured again.
+
+    Attributes:
+        manifest: what it said of itself.
+        measurement: fresh samples on the target.
+    """
+
+    manifest: Manifest
+    measurement: Measurement
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the upper end is within the budget it was built for."""
+        return self.measurement.upper_us <= self.manifest.latency.budget_us
+
+    def data(self) -> dict[str, Any]:
+        """For `--json`."""
+        now, then = self.measurement, self.manifest.latency
+        return {
+            "budget_us": then.budget_us,
+            "median_us": now.median_us,
+            "interval_us": now.interval_us,
+            "p90_us": now.p90_us,
+            "p99_us": now.p99_us,
+            "noisy": now.noisy,
+            "recorded_us": then.measured_us,
+            "recorded_interval_us": then.measured_interval_us,
+            "within_budget": self.within_budget,
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        now, then = self.measurement, self.manifest.latency
+        low, high = now.interval_us
+        return [
+            f"budget    {milliseconds(then.budget_us)}",
+            f"recorded  {milliseconds(then.measured_us)}, upper end "
+            f"{milliseconds(then.measured_interval_us[1])}",
+            f"measured  {milliseconds(now.median_us)} ({milliseconds(low)} to "
+            f"{milliseconds(high)}), p90 {milliseconds(now.p90_us)}, p99 {milliseconds(now.p99_us)}"
+            f"{', noisy' if now.noisy else ''}",
+        ]
+
+    def require(self) -> None:
+        """Raise where the budget is missed."""
+        if not self.within_budget:
+            raise BudgetMissedError(
+                f"The build takes {milliseconds(self.measurement.upper_us)} at the upper end of "
+                f"its interval; its budget is {milliseconds(self.manifest.latency.budget_us)}. "
+                "Measure again on a quiet machine, or build for this machine as it is now."
+            )
+
+
+def verification_line(verification: Verification) -> str:
+    """The result in one line."""
+    verdict = "passed" if verification.passed else "FAILED"
+    return (
+        f"{verdict}: {verification.images} photographs, least cosine {verification.cosine:.7f} "
+        f"(gate {verification.gate}), largest difference {verification.max_abs_error:.2g}, top-1 "
+        f"agreement {percent(verification.top1_agreement)}"
+    )
+
+
+def require(verification: Verification) -> None:
+    """Raise where the engine does not compute what the network computes."""
+    if not verification.passed:
+        raise VerificationError(
+            "The engine of this build does not compute what its network computes. Do not deploy "
+            "it; build it again with this runtime."
+        )
+
+
+def bench(folder: Path, options: Options, target: str | None, progress: Progress) -> Benched:
+    """Measure a build's network anew, in fresh processes, under the profiling protocol."""
+    manifest = read_manifest(folder)
+    device = get_target(target or manifest.target)
+    model = ExportedModel.load(folder / "model.onnx")
+    make_home(options.home)
+    random = np.random.default_rng(0)
+    progress.start(f"measuring {folder.name} on {device}", WHOLE_PROTOCOL.rounds)
+    with CostStore(options.home / "costs.sqlite") as store:
+        table = profile(
+            [model],
+            device,
+            store=store,
+            protocol=WHOLE_PROTOCOL,
+            inputs=lambda m: {m.inputs[0].name: random.standard_normal(m.inputs[0].shape, "f4")},
+            progress=lambda p: progress.update(p.done),
+            fresh=True,
+        )
+    progress.finish()
+    return Benched(manifest, table.cost(model))
+
+
+def verify_build(folder: Path, options: Options, progress: Progress) -> Verification:
+    """Compare a build's engine with its torch network, rebuilt from the donors' architectures.
+
+    Raises:
+        UsageError: the folder is no build, or its files were changed.
+    """
+    manifest = read_manifest(folder)
+    target = get_target(manifest.target)
+    make_home(options.home)
+    network = _network(folder, manifest, options, progress)
+    images = open_photographs(options, progress).held_out
+    model = ExportedModel.load(folder / "model.onnx")
+    progress.start(f"verifying on {len(images)} photographs", None)
+    with get_backend(target.backend).compile(model, target) as engine:
+        verification = verify(network, engine, images)
+    progress.finish()
+    return verification
+
+
+def _network(folder: Path, manifest: Manifest, options: Options, progress: Progress) -> Network:
+    zoo = open_zoo(options.home, options.zoo or manifest.zoo, progress)
+    segments = tuple(Segment(s.model, s.start, s.end) for s in manifest.network.segments)
+    network = build(Blueprint(manifest.network.input_size, segments), Donors(zoo))
+    try:
+        network.load_state_dict(load_file(folder / "network.safetensors"))
+    except (OSError, RuntimeError) as error:
+        raise ZooError(
+            f"The weights of {folder} do not fit the network that its manifest describes: "
+            f"{str(error).splitlines()[0]}. Build again, or restore network.safetensors."
+        ) from error
+    return network

@@ -1,0 +1,230 @@
+"""`Manifest`: what was built, from what, and predicted beside measured; every build's last file."""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from targets.errors import UsageError
+
+FORMAT = "derycc.manifest/1"
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Predicted and measured, side by side; microseconds.
+
+    Attributes:
+        budget_us: what was asked for.
+        predicted_us: the model's median, with what the closed loop had learned by then.
+        predicted_upper_us: its upper end.
+        measured_us: median on the target, measured anew after the choice was made.
+        measured_interval_us: its 95 percent interval.
+        p90_us: 90th percentile.
+        p99_us: 99th percentile.
+        samples: timed units.
+        noisy: whether the measurement says of itself that it should not be trusted.
+        within_budget: whether the interval's upper end is within the budget.
+    """
+
+    budget_us: float
+    predicted_us: float
+    predicted_upper_us: float
+    measured_us: float
+    measured_interval_us: tuple[float, float]
+    p90_us: float
+    p99_us: float
+    samples: int
+    noisy: bool
+    within_budget: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Quality on one set of images; shares from 0 to 1."""
+
+    images: int
+    top1: float | None
+    top5: float | None
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Expected and measured, side by side.
+
+    Attributes:
+        expected: what the solver expected on the calibration images.
+        calibration: measured on them; the choice between candidates was made by this.
+        held_out: measured on images that nothing was fitted to or chosen by.
+        reference: the donor that agreement is counted with.
+    """
+
+    expected: float
+    calibration: Score
+    held_out: Score
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of a donor between two of its cuts."""
+
+    model: str
+    start: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """Where a lent segment comes from."""
+
+    name: str
+    source: str
+    licence: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What was assembled, and how it wants its input."""
+
+    input_size: int
+    segments: tuple[Segment, ...]
+    stitches: tuple[str, ...]
+    params: int
+    crop: float
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """The certificate of the answer that became this network."""
+
+    name: str
+    status: str
+    objective: float
+    bound: float | None
+    gap: float | None
+    wall_s: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One candidate of the closed loop."""
+
+    network: str
+    predicted_us: float
+    measured_us: float
+    measured_upper_us: float
+    expected: float
+    quality: float
+    within_budget: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The engine against the torch network on real photographs."""
+
+    images: int
+    cosine: float
+    max_abs_error: float
+    top1_agreement: float
+    repeatable: bool
+    gate: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The photographs that were used."""
+
+    calibration: int
+    held_out: int
+    labelled: bool
+    source: str
+    digest: str
+    caution: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A build: what it is, what it was made from, what was promised and what was measured.
+
+    Attributes:
+        format: `derycc.manifest/1`.
+        derycc: version of this program.
+        versions: of the packages that matter.
+        target: the device and its settings, as `--target` takes them.
+        environment: fingerprint of the machine that was measured.
+        budget: as the user wrote it.
+        zoo: as the user wrote it; None: the demo donors.
+        network: what was assembled.
+        donors: whose blocks are in it.
+        latency: predicted beside measured.
+        quality: expected beside measured.
+        solver: proof of the answer.
+        tried: all candidates of the closed loop, best first.
+        verified: that the engine computes what the network computes.
+        data: the photographs.
+        files: sha256 of every other file of the folder.
+    """
+
+    format: str
+    derycc: str
+    versions: dict[str, str]
+    target: str
+    environment: str
+    budget: str
+    zoo: str | None
+    network: Network
+    donors: tuple[Donor, ...]
+    latency: Latency
+    quality: Quality
+    solver: Solver
+    tried: tuple[Tried, ...]
+    verified: Verified
+    data: Data
+    files: dict[str, str]
+
+    def to_json(self) -> bytes:
+        """As it is written to `manifest.json`."""
+        return _adapter().dump_json(self, indent=2) + b"\n"
+
+
+@cache
+def _adapter() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
+
+
+def read_manifest(build: Path) -> Manifest:
+    """The manifest of a build folder.
+
+    Raises:
+        UsageError: the folder is no finished build.
+    """
+    path = build / NAME
+    try:
+        manifest = _adapter().validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{build} is no finished build: its {NAME} cannot be read ({error.strerror}). Give a "
+            "folder that `derycc build` has written."
+        ) from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "the file"
+        raise UsageError(
+            f"{path} is damaged: {where}: {fault['msg']}. Build again, or restore the file."
+        ) from error
+    if manifest.format != FORMAT:
+        raise UsageError(
+            f"{path} has the format {manifest.format!r}; this derycc reads {FORMAT!r}. Use the "
+            f"derycc that wrote it (version {manifest.derycc})."
+        )
+    return manifest

@@ -1,0 +1,108 @@
+"""Options that several commands share, and the frame that every command runs in."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from targets.errors import DeryccError, Interrupted
+
+HOME_VARIABLE = "DERYCC_HOME"
+
+
+def default_home() -> Path:
+    """The folder for weights, measurements and builds: `$DERYCC_HOME`, else `.derycc` here."""
+    return Path(os.environ.get(HOME_VARIABLE) or ".derycc")
+
+
+Home = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        help="Folder for weights, measurements and builds.",
+        envvar=HOME_VARIABLE,
+        show_default=".derycc",
+        default_factory=default_home,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; progress goes to stderr.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+TargetText = Annotated[
+    str, typer.Option("--target", help="Device: cpu, cpu:threads=1, ... (derycc targets list).")
+]
+ZooText = Annotated[
+    str | None,
+    typer.Option(
+        "--zoo",
+        help="Donors: a folder of .safetensors, ARCH=FILE, timm:NAME, or a comma list; "
+        "the demo donors if left out.",
+        show_default=False,
+    ),
+]
+Sizes = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--size",
+        help="Input size in pixels that networks may have; may be repeated; the donors' own if "
+        "left out.",
+        show_default=False,
+        min=32,
+        max=2048,
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Photographs to calibrate and judge with: a folder or .zip, labelled by labels.csv or "
+        "class folders, or unlabelled; the 70 demo photographs if left out.",
+        show_default=False,
+    ),
+]
+JudgeData = Annotated[
+    Path | None,
+    typer.Option(
+        "--judge-data",
+        help="Photographs to judge with; a held-out half of --data if left out.",
+        show_default=False,
+    ),
+]
+ViewCount = Annotated[
+    int, typer.Option("--views", help="Crops and flips of each calibration photograph.")
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Measure for a fifth of the time, less exactly.")
+]
+
+
+@contextmanager
+def frame() -> Iterator[None]:
+    """Turn derycc's errors into one paragraph on stderr and the documented exit code.
+
+    Bugs stay bugs: any other exception keeps its traceback.
+    """
+    try:
+        yield
+    except DeryccError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        fail(Interrupted("Interrupted. What was measured is kept: the same command goes on."))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+
+
+def fail(error: DeryccError) -> None:
+    """Print an error and leave with its exit code."""
+    typer.echo(f"derycc: {error}", err=True)
+    raise typer.Exit(error.exit_code)
+
+
+def print_json(value: Any) -> None:
+    """Print plain data as JSON."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))

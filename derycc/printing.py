@@ -1,0 +1,259 @@
+"""Printing: results as tables for people and as plain data for `--json`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from compiler.candidates import Candidate
+from compiler.workbench import Workbench
+from compiler.zoo import Zoo
+from derycc.building import Built
+from derycc.console import milliseconds, percent, table
+from derycc.manifest import Manifest
+from derycc.sweeping import Point
+from profilers.profile import ProfilePlan
+
+PREDICTION_TOLERANCE = 1.25
+"""Measured and predicted latency may differ by this factor before a note says so."""
+
+
+def zoo_table(zoo: Zoo) -> Table:
+    """The donors at hand."""
+    columns = ("donor", "source", "licence", ">parameters", ">MACs", ">input", ">top-1 published")
+    rows = [
+        (
+            model.name,
+            model.source.partition(":")[0],
+            model.licence,
+            f"{model.params / 1e6:.2f} M",
+            "-" if model.macs is None else f"{model.macs / 1e6:.0f} M",
+            f"{model.preprocessing.input_size} px",
+            "-" if model.known_top1 is None else f"{model.known_top1:.1f} %",
+        )
+        for model in zoo
+    ]
+    return table("Donors", columns, rows)
+
+
+def profile_table(bench: Workbench) -> Table:
+    """What each donor costs, and how far its blocks' sum is from it."""
+    model = bench.latency_model
+    rows = []
+    for (name, size), structures in bench.wanted.donors.items():
+        cost = bench.table.cost(structures.whole)
+        low, high = cost.interval_us
+        rows.append(
+            (
+                name,
+                f"{size} px",
+                str(len(structures.blocks)),
+                milliseconds(cost.median_us),
+                f"{low / 1000:.2f} to {high / 1000:.2f}",
+                f"{100 * model.additivity_error(name, size):+.1f} %",
+                "noisy" if cost.noisy else "",
+            )
+        )
+    columns = ("donor", ">input", ">blocks", ">whole", ">95 % interval (ms)", ">sum of blocks", "")
+    return table(f"Measured on {bench.target}", columns, rows)
+
+
+def profile_notes(bench: Workbench) -> list[str]:
+    """What else there is to know about a profile."""
+    wanted, stitches = bench.wanted, bench.latency_model.stitches
+    costs = bench.table.costs.values()
+    noisy = sum(cost.noisy for cost in costs)
+    notes = [
+        f"{wanted.blocks} blocks, {wanted.distinct_blocks} of them distinct: "
+        f"{wanted.blocks - wanted.distinct_blocks} measurements saved.",
+        f"Stitch latency: a model fitted to {stitches.shapes} measured shapes, "
+        f"{100 * stitches.error:.0f} % error on shapes left out.",
+    ]
+    if noisy:
+        notes.append(
+            f"{noisy} of {len(costs)} measurements are noisy (interval wider than 10 %, or time "
+            "ran out). Close other programs, or use fewer threads (--target cpu:threads=1)."
+        )
+    return notes
+
+
+def profile_data(bench: Workbench) -> dict[str, Any]:
+    """A profile for `--json`."""
+    donors = [
+        {
+            "donor": name,
+            "input_size": size,
+            "blocks": len(structures.blocks),
+            "median_us": bench.table.cost(structures.whole).median_us,
+            "interval_us": bench.table.cost(structures.whole).interval_us,
+            "noisy": bench.table.cost(structures.whole).noisy,
+            "sum_of_blocks_excess": bench.latency_model.additivity_error(name, size),
+        }
+        for (name, size), structures in bench.wanted.donors.items()
+    ]
+    return {
+        "target": str(bench.target),
+        "environment": bench.table.environment.fingerprint,
+        "blocks": bench.wanted.blocks,
+        "distinct_blocks": bench.wanted.distinct_blocks,
+        "stitch_model": asdict(bench.latency_model.stitches),
+        "donors": donors,
+    }
+
+
+def plan_lines(plan: ProfilePlan) -> list[str]:
+    """What a profile would do."""
+    return [
+        f"{plan.total} models still to measure, {plan.distinct} of them distinct.",
+        f"At most {plan.estimated_seconds:.0f} s. Nothing was measured (--dry-run).",
+    ]
+
+
+def build_table(build: Manifest) -> Table:
+    """Predicted beside measured."""
+    latency, quality = build.latency, build.quality
+    low, high = latency.measured_interval_us
+    held, chosen = quality.held_out, quality.calibration
+    rows = [
+        (
+            "latency",
+            milliseconds(latency.budget_us),
+            f"{milliseconds(latency.predicted_us)} (to {milliseconds(latency.predicted_upper_us)})",
+            f"{milliseconds(latency.measured_us)} ({low / 1000:.2f} to {high / 1000:.2f})",
+        ),
+        ("top-1, calibration", "", percent(quality.expected), percent(chosen.top1)),
+        (f"top-1, {held.images} held out", "", "", percent(held.top1)),
+        (f"agreement with {quality.reference}", "", "", percent(held.agreement)),
+        (
+            "engine against torch",
+            f"cosine {build.verified.gate}",
+            "",
+            f"cosine {build.verified.cosine:.6f}",
+        ),
+    ]
+    return table("Promised and measured", ("", ">asked", ">predicted", ">measured"), rows)
+
+
+def network_lines(build: Manifest) -> list[str]:
+    """The network in words."""
+    lines = [
+        f"Network at {build.network.input_size} px, {build.network.params / 1e6:.2f} M params:"
+    ]
+    stitches = ("", *build.network.stitches)
+    for stitch, segment in zip(stitches, build.network.segments, strict=True):
+        if stitch:
+            lines.append(f"  stitch   {stitch}")
+        lines.append(f"  segment  {segment.model}, {segment.start} to {segment.end}")
+    bound = "-" if build.solver.bound is None else f"{build.solver.bound:.4f}"
+    lines.append(
+        f"Solver: {build.solver.status}, objective {build.solver.objective:.4f}, bound {bound}; "
+        f"{len(build.tried)} candidates built and measured."
+    )
+    return lines
+
+
+def build_notes(build: Manifest) -> list[str]:
+    """What a reader should know before trusting a build's numbers."""
+    latency = build.latency
+    ratio = latency.measured_us / latency.predicted_us
+    notes = [] if build.data.caution is None else [build.data.caution]
+    if not 1 / PREDICTION_TOLERANCE <= ratio <= PREDICTION_TOLERANCE:
+        notes.append(
+            f"measured is {ratio:.2f} times predicted, so the blocks seem to have been measured "
+            "while the machine was in another state. Measure them anew: derycc profile --fresh."
+        )
+    if latency.noisy:
+        notes.append("the final measurement is noisy; measure again with derycc bench.")
+    return notes
+
+
+def donors_table(alone: Sequence[Candidate]) -> Table:
+    """The donors alone, as a sweep prints them."""
+    rows = [_donor_row(candidate) for candidate in alone]
+    columns = (
+        "donor alone",
+        ">input",
+        ">measured",
+        ">top-1 calibration",
+        ">held out",
+        ">agreement",
+    )
+    return table("Donors alone, at their own input size", columns, rows)
+
+
+def _donor_row(candidate: Candidate) -> tuple[str, ...]:
+    judged = candidate.judged
+    return (
+        candidate.blueprint.segments[0].model,
+        f"{candidate.blueprint.input_size} px",
+        milliseconds(candidate.latency.median_us),
+        percent(judged.calibration.score),
+        percent(judged.held_out.score),
+        percent(judged.held_out.agreement),
+    )
+
+
+def sweep_table(points: Sequence[Point]) -> Table:
+    """One line a budget."""
+    columns = (
+        ">budget",
+        ">predicted",
+        ">measured (upper end)",
+        "kept",
+        ">stitches",
+        ">top-1 calibration",
+        ">held out",
+        ">agreement",
+        "network",
+    )
+    return table("Best measured network for each budget", columns, [_point_row(p) for p in points])
+
+
+def _point_row(point: Point) -> tuple[str, ...]:
+    built = point.built
+    if built is None:
+        return (point.budget, "-", "-", "-", "-", "-", "-", "-", "none: see below")
+    latency, judged = built.candidate.latency, built.candidate.judged
+    return (
+        point.budget,
+        milliseconds(built.trial.predicted.median_us),
+        f"{milliseconds(latency.median_us)} ({latency.upper_us / 1000:.2f})",
+        "yes" if latency.upper_us <= built.budget_us else "NO",
+        str(built.candidate.blueprint.stitches),
+        percent(judged.calibration.score),
+        percent(judged.held_out.score),
+        percent(judged.held_out.agreement),
+        str(built.candidate.blueprint),
+    )
+
+
+def candidate_data(candidate: Candidate) -> dict[str, Any]:
+    """A network for `--json`."""
+    latency = candidate.latency
+    return {
+        "network": asdict(candidate.blueprint),
+        "median_us": latency.median_us,
+        "interval_us": latency.interval_us,
+        "noisy": latency.noisy,
+        "calibration": asdict(candidate.judged.calibration),
+        "held_out": asdict(candidate.judged.held_out),
+    }
+
+
+def point_data(point: Point) -> dict[str, Any]:
+    """One budget of a sweep for `--json`."""
+    built: Built | None = point.built
+    if built is None:
+        return {"budget": point.budget, "refusal": point.refusal}
+    return {
+        "budget": point.budget,
+        "budget_us": built.budget_us,
+        "predicted_us": built.trial.predicted.median_us,
+        "predicted_upper_us": built.trial.predicted.upper_us,
+        "expected": built.trial.expected,
+        "within_budget": built.candidate.latency.upper_us <= built.budget_us,
+        "status": built.trial.assembly.status,
+        "candidates": len(built.trials),
+        **candidate_data(built.candidate),
+    }

@@ -1,0 +1,117 @@
+"""The report: one HTML page that says of a build what was promised and what was measured."""
+
+from collections.abc import Sequence
+from html import escape
+
+from derycc.console import milliseconds, percent
+from derycc.manifest import Manifest
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+  color: #1c2430; background: #fff }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .3rem .8rem;
+  border-bottom: 1px solid #d8dee6; vertical-align: top } th { font-weight: 600 }
+.good { color: #0a7a3c } .bad { color: #b3261e } .note { background: #fff6e0; padding: .6rem 1rem }
+"""
+
+
+def report_html(build: Manifest) -> str:
+    """The page, self-contained."""
+    kept = build.latency.within_budget
+    verdict = "keeps" if kept else "misses"
+    parts = [
+        f"<h1>A network for {escape(build.budget)} on {escape(build.target)}</h1>",
+        f'<p class="{"good" if kept else "bad"}">It {verdict} its budget: '
+        f"{milliseconds(build.latency.measured_us)} measured, "
+        f"{milliseconds(build.latency.measured_interval_us[1])} at the upper end, "
+        f"{milliseconds(build.latency.budget_us)} allowed.</p>",
+    ]
+    if build.data.caution:
+        parts.append(f'<p class="note">{escape(build.data.caution)}</p>')
+    parts += [_promised(build), _network(build), _tried(build), _checked(build)]
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>derycc: {escape(build.budget)}</title><style>{_STYLE}</style></head>\n"
+        f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<h2>{escape(heading)}</h2>\n<table><tr>{head}</tr>\n{body}</table>"
+
+
+def _promised(build: Manifest) -> str:
+    latency, quality = build.latency, build.quality
+    low, high = latency.measured_interval_us
+    scores = (quality.calibration, quality.held_out)
+    top1, agreement = [
+        [percent(getattr(s, name)) for s in scores] for name in ("top1", "agreement")
+    ]
+    return _table(
+        "Promised and measured",
+        ("", "predicted", "measured"),
+        [
+            (
+                "latency",
+                f"{milliseconds(latency.predicted_us)}, at most "
+                f"{milliseconds(latency.predicted_upper_us)}",
+                f"{milliseconds(latency.measured_us)} ({milliseconds(low)} to "
+                f"{milliseconds(high)}), p99 {milliseconds(latency.p99_us)}",
+            ),
+            ("quality, calibration", percent(quality.expected), f"top-1 {top1[0]}"),
+            ("quality, held out", "", f"top-1 {top1[1]}"),
+            (f"agreement with {quality.reference}", "", f"{agreement[0]}; held out {agreement[1]}"),
+        ],
+    )
+
+
+def _network(build: Manifest) -> str:
+    licences = {donor.name: donor.licence for donor in build.donors}
+    rows = [(s.model, s.start, s.end, licences[s.model]) for s in build.network.segments]
+    return _table(
+        f"The network: {build.network.input_size} px, {build.network.params:,} parameters, "
+        f"{len(build.network.stitches)} stitches",
+        ("donor", "from", "to", "licence of the weights"),
+        rows,
+    )
+
+
+def _tried(build: Manifest) -> str:
+    rows = [
+        (
+            t.network,
+            milliseconds(t.predicted_us),
+            f"{milliseconds(t.measured_us)} (to {milliseconds(t.measured_upper_us)})",
+            percent(t.expected),
+            percent(t.quality),
+            "yes" if t.within_budget else "no",
+        )
+        for t in build.tried
+    ]
+    columns = ("network", "predicted", "measured", "expected", "quality", "within budget")
+    return _table("Candidates that were built and measured", columns, rows)
+
+
+def _checked(build: Manifest) -> str:
+    v, s = build.verified, build.solver
+    rows = [
+        (
+            "engine against torch",
+            f"{v.images} photographs, least cosine {v.cosine:.7f} "
+            f"(gate {v.gate}), top-1 agreement {percent(v.top1_agreement)}",
+        ),
+        ("solver", f"{s.name}: {s.status}, objective {s.objective:.6f}, bound {s.bound}"),
+        ("environment", build.environment),
+        (
+            "photographs",
+            f"{build.data.calibration} to calibrate, {build.data.held_out} held out: "
+            f"{build.data.source}",
+        ),
+    ]
+    return _table("Checked", ("what", "result"), rows)

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Classify a photograph with this network. Needs onnxruntime, numpy, pillow."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def prepare(path: str, network: dict[str, Any]) -> np.ndarray:
+    """Resize the short side, crop the centre, normalize: (1, 3, S, S) float32."""
+    size = network["input_size"]
+    image = Image.open(path).convert("RGB")
+    short, (width, height) = math.floor(size / network["crop"]), image.size
+    if width <= height:
+        width, height = short, int(short * height / width)
+    else:
+        width, height = int(short * width / height), short
+    image = image.resize((width, height), Image.Resampling[network["interpolation"].upper()])
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    image = image.crop((left, top, left + size, top + size))
+    pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
+    pixels = (pixels - np.float32(network["mean"])) / np.float32(network["std"])
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+
+
+def main() -> None:
+    """Print the five best labels of the photograph named on the command line."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python run.py PHOTO")
+    network = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))["network"]
+    labels = (FOLDER / "labels.txt").read_text(encoding="utf-8").splitlines()
+    session = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"))
+    (logits,) = session.run(None, {"image": prepare(sys.argv[1], network)})
+    scores = np.exp(logits[0] - logits[0].max())
+    scores /= scores.sum()
+    for index in np.argsort(-scores)[:5]:
+        label = labels[index] if index < len(labels) else f"class {index}"
+        print(f"{scores[index]:6.1%}  {label}")
+
+
+if __name__ == "__main__":
+    main()

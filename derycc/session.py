@@ -1,0 +1,122 @@
+"""A session: from the options of a command to a workbench."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.candidates import Photographs
+from compiler.fetch import fetch_images
+from compiler.images import ImageSet, load_images
+from compiler.progress import Progress
+from compiler.workbench import Settings, Workbench
+from compiler.zoo import open_zoo
+from profilers.protocol import Protocol
+from profilers.store import CostStore
+from targets.errors import UsageError, WorkspaceError
+from targets.target import get_target
+
+FEW_IMAGES = 1000
+"""Below this many held-out images a difference of a few points says nothing."""
+
+WHOLE_PROTOCOL = Protocol(rounds=5, max_seconds=0.3)
+"""How whole networks are measured: promises are kept or broken by these numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the commands have in common.
+
+    Attributes:
+        home: workspace folder.
+        target: as the user wrote it.
+        zoo: as the user wrote it; None: the demo donors.
+        sizes: input sizes in pixels; empty: the donors' own.
+        data: photographs to calibrate with; None: the demo photographs.
+        judge_data: photographs to judge with; None: half of `data`.
+        views: crops and flips of each calibration photograph.
+        quick: measure with the quick protocol.
+        fresh: measure blocks anew even if the store has them.
+    """
+
+    home: Path
+    target: str = "cpu"
+    zoo: str | None = None
+    sizes: tuple[int, ...] = ()
+    data: Path | None = None
+    judge_data: Path | None = None
+    views: int = 2
+    quick: bool = False
+    fresh: bool = False
+
+
+@contextmanager
+def open_workbench(
+    options: Options, progress: Progress, photographs: bool = True
+) -> Iterator[Workbench]:
+    """Everything that a command needs, from its options; closes the cost store afterwards.
+
+    Raises:
+        UsageError: an option names something that is not there.
+        ZooError, DataError: weights or images cannot be used.
+        WorkspaceError: the home folder cannot be written.
+    """
+    target = get_target(options.target)
+    make_home(options.home)
+    zoo = open_zoo(options.home, options.zoo, progress)
+    own = tuple(sorted({model.preprocessing.input_size for model in zoo}))
+    settings = Settings(
+        options.home, options.sizes or own, *_protocols(options.quick), fresh=options.fresh
+    )
+    images = open_photographs(options, progress) if photographs else None
+    with CostStore(options.home / "costs.sqlite") as store:
+        yield Workbench(zoo, target, store, settings, progress, images)
+
+
+def make_home(home: Path) -> None:
+    """Make the workspace folder, or say why it cannot be."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkspaceError(
+            f"Cannot make the workspace folder {home}: {error.strerror}. Name another with --home "
+            "or the DERYCC_HOME variable."
+        ) from error
+
+
+def open_photographs(options: Options, progress: Progress) -> Photographs:
+    """The calibration and held-out images that the options name, or the demo photographs."""
+    if options.views < 1:
+        raise UsageError(f"Cannot use {options.views} views of a photograph. Use at least 1.")
+    if options.data is None and options.judge_data is not None:
+        raise UsageError("--judge-data needs --data: name the photographs to calibrate with too.")
+    folder = options.data or fetch_images(options.home, progress)
+    images = load_images(folder)
+    if options.judge_data is not None:
+        return Photographs(images, load_images(options.judge_data), options.views)
+    calibration, held_out = images.split(0.5)
+    return Photographs(calibration, held_out, options.views)
+
+
+def caution(photographs: Photographs) -> str | None:
+    """What must be said of results from so few images; None where there are enough."""
+    few = len(photographs.held_out)
+    if few >= FEW_IMAGES:
+        return None
+    error = 100 * (0.8 * 0.2 / few) ** 0.5
+    return (
+        f"Quality is measured on {few} held-out photographs (standard error about {error:.0f} "
+        f"points): enough to see that a network works, too few for a claim. Use --data with at "
+        f"least {2 * FEW_IMAGES} labelled photographs of your own task."
+    )
+
+
+def labelled(images: ImageSet) -> bool:
+    """Whether top-1 can be counted."""
+    return images.labels is not None
+
+
+def _protocols(quick: bool) -> tuple[Protocol, Protocol]:
+    if quick:
+        return Protocol.quick(), Protocol.quick()
+    return Protocol(max_seconds=0.15), WHOLE_PROTOCOL

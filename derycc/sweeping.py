@@ -1,0 +1,71 @@
+"""Sweeping: the same zoo under a row of budgets, beside the donors alone."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from compiler.candidates import Candidate
+from compiler.closed_loop import Belief
+from compiler.network import Blueprint
+from compiler.search_space import Limits
+from compiler.workbench import Workbench
+from derycc.building import Built, Request, build
+from targets.errors import BudgetMissedError, InfeasibleError
+
+BELOW_FASTEST = 0.9
+"""The tightest budget of a default sweep, as a share of the fastest donor's latency."""
+
+HEADROOM = 1.02
+"""Budgets are this much above what is predicted of the network that they are made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One budget of a sweep.
+
+    Attributes:
+        budget: as `--latency` takes it.
+        built: the answer, or None.
+        refusal: why there is none.
+    """
+
+    budget: str
+    built: Built | None
+    refusal: str | None
+
+
+def donors_alone(bench: Workbench) -> tuple[Candidate, ...]:
+    """Every donor at its own input size, measured and judged whole, fastest first."""
+    found = [
+        bench.candidates.make(Blueprint.pure(model.name, model.preprocessing.input_size))
+        for model in bench.zoo
+    ]
+    return tuple(sorted(found, key=lambda candidate: candidate.latency.median_us))
+
+
+def default_budgets(
+    bench: Workbench, request: Request, alone: tuple[Candidate, ...], points: int
+) -> tuple[str, ...]:
+    """Budgets from below the fastest donor to just above the slowest, evenly in ratio.
+
+    The first is one that no whole donor keeps, unless not even stitched networks are predicted to
+    be that fast; then it is what the fastest of these needs.
+    """
+    limits = Limits(stitches=request.stitches)
+    fastest = bench.loop(Belief()).fastest(limits).cost("latency_us") * HEADROOM
+    first = max(fastest, alone[0].latency.median_us * BELOW_FASTEST)
+    last = max(candidate.latency.upper_us for candidate in alone) * HEADROOM
+    return tuple(f"{us / 1000:.2f}ms" for us in np.geomspace(first, last, points))
+
+
+def sweep(bench: Workbench, request: Request, budgets: tuple[str, ...]) -> tuple[Point, ...]:
+    """Build for every budget; what the loop learns at one helps at the next."""
+    belief = Belief()
+    return tuple(_point(bench, replace(request, latency=text), belief) for text in budgets)
+
+
+def _point(bench: Workbench, request: Request, belief: Belief) -> Point:
+    try:
+        return Point(request.latency, build(request, bench, belief), None)
+    except (InfeasibleError, BudgetMissedError) as error:
+        return Point(request.latency, None, str(error))

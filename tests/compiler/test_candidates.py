@@ -1,0 +1,154 @@
+"""Candidates: built the same every time, read back from the cache, judged on both sets."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backends.registry import get_backend
+from compiler.cache import Cache
+from compiler.candidates import Candidate, Candidates, Photographs, answer
+from compiler.images import ImageSet
+from compiler.network import Blueprint, Segment
+from compiler.workbench import Workbench
+from targets.errors import UnknownNameError
+from targets.target import get_target
+
+V2, V3 = "mobilenetv2_035.random", "mobilenetv3_small_050.random"
+MIXED = Blueprint(64, (Segment(V2, "input", "blocks.2.0"), Segment(V3, "blocks.1.0", "output")))
+
+
+def candidates_in(folder: Path, bench: Workbench, photographs: Photographs) -> Candidates:
+    protocol = bench.settings.whole_protocol
+    return Candidates(
+        bench.donors, photographs, Cache(folder), bench.target, bench.store, protocol, V2
+    )
+
+
+@pytest.fixture(scope="module")
+def candidate(bench: Workbench) -> Candidate:
+    return bench.candidates.make(MIXED)
+
+
+def test_a_network_built_twice_is_the_same(
+    bench: Workbench, candidate: Candidate, tmp_path: Path, photographs: Photographs
+) -> None:
+    again = candidates_in(tmp_path, bench, photographs).make(MIXED)
+
+    assert again.model.key == candidate.model.key
+    assert again.weights != candidate.weights
+    assert again.weights.read_bytes() == candidate.weights.read_bytes()
+    assert again.judged == candidate.judged
+    assert again.latency == candidate.latency
+
+
+def test_a_built_network_is_read_back(
+    bench: Workbench,
+    candidate: Candidate,
+    monkeypatch: pytest.MonkeyPatch,
+    photographs: Photographs,
+) -> None:
+    monkeypatch.setattr("compiler.candidates.build", None)
+    monkeypatch.setattr("compiler.candidates.tune", None)
+
+    later = candidates_in(bench.candidates._cache.folder, bench, photographs)
+
+    assert later.make(MIXED) == candidate
+    assert later.quality(MIXED) == candidate.judged
+
+
+def test_the_emitted_network_is_the_one_that_was_judged(
+    bench: Workbench, candidate: Candidate
+) -> None:
+    network = bench.candidates.network(MIXED)
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    with get_backend("ort").compile(candidate.model, get_target("cpu")) as engine:
+        logits = engine.run({"image": x.numpy()})["logits"]
+
+    expected = network(x).numpy()
+    assert logits == pytest.approx(expected, rel=1e-3, abs=1e-4 * float(np.abs(expected).max()))
+    assert candidate.model.name == str(MIXED)
+
+
+def test_agreement_is_counted_with_the_reference_at_its_own_size(
+    bench: Workbench, candidate: Candidate, photographs: Photographs
+) -> None:
+    reference = bench.donors.model(V2)
+    network = bench.candidates.network(MIXED)
+
+    ours = answer(network, photographs.held_out).argmax(1)
+
+    pixels = [
+        reference.preprocessing.transform(photographs.held_out.load(i))
+        for i in range(len(photographs.held_out))
+    ]
+    theirs = bench.donors.module(V2)(torch.stack(pixels)).argmax(1).numpy()
+    assert candidate.judged.held_out.agreement == float((ours == theirs).mean())
+    assert candidate.judged.held_out.images == 4
+    assert candidate.judged.calibration.images == 6
+    assert candidate.judged.calibration.top1 is None
+
+
+def test_a_fresh_measurement_replaces_the_stored_one(
+    bench: Workbench, candidate: Candidate
+) -> None:
+    again = bench.candidates.make(MIXED, fresh=True)
+
+    assert again.latency.key == candidate.latency.key
+    assert again.latency.median_us == pytest.approx(candidate.latency.median_us)
+
+
+def test_labels_are_judged_where_there_are_any(
+    bench: Workbench, pictures: ImageSet, tmp_path: Path
+) -> None:
+    photographs = Photographs(pictures, pictures, 1)
+
+    judged = candidates_in(tmp_path, bench, photographs).quality(Blueprint.pure(V3, 64))
+
+    assert judged.calibration == judged.held_out
+    assert judged.calibration.top1 is not None
+    assert judged.calibration.score == judged.calibration.top1
+
+
+def test_other_pictures_views_reference_or_preprocessing_make_another_network(
+    bench: Workbench, photographs: Photographs, tmp_path: Path
+) -> None:
+    base = candidates_in(tmp_path, bench, photographs)
+    swapped = Photographs(photographs.held_out, photographs.calibration, 2)
+    more = dataclasses.replace(photographs, views_per_image=3)
+    other = Candidates(
+        bench.donors,
+        photographs,
+        Cache(tmp_path),
+        bench.target,
+        bench.store,
+        bench.settings.protocol,
+        V3,
+    )
+
+    folders = {c._folder(MIXED) for c in (base, candidates_in(tmp_path, bench, photographs))}
+    others = {
+        c._folder(MIXED) for c in (candidates_in(tmp_path, bench, p) for p in (swapped, more))
+    } | {other._folder(MIXED), base._folder(Blueprint.pure(V2, 64))}
+
+    assert len(folders) == 1
+    assert len(folders | others) == 5
+
+
+def test_the_reference_is_a_donor_by_its_full_name(
+    bench: Workbench, photographs: Photographs, tmp_path: Path
+) -> None:
+    assert candidates_in(tmp_path, bench, photographs).reference == V2
+    with pytest.raises(UnknownNameError):
+        Candidates(
+            bench.donors,
+            photographs,
+            Cache(tmp_path),
+            bench.target,
+            bench.store,
+            bench.settings.protocol,
+            "resnet50",
+        )

@@ -1,0 +1,212 @@
+"""Closed loop: measurements decide and correct, and refusals say what is possible."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from compiler.candidates import Candidate, Judged
+from compiler.closed_loop import PATIENCE, Belief, ClosedLoop
+from compiler.compatibility import PairRule, StitchOption
+from compiler.dissection import Dissection
+from compiler.drop_model import DropModel
+from compiler.latency_model import Interval, LatencyModel, StitchModel
+from compiler.network import Blueprint
+from compiler.progress import Silent
+from compiler.quality import Quality
+from compiler.search_space import Limits, SearchSpace
+from compiler.workbench import Workbench
+from profilers.measurement import Measurement
+from targets.errors import InfeasibleError
+
+Toys = tuple[Dissection, Dissection]
+
+
+@dataclass
+class Pretended:
+    """Candidates that nobody builds: quality and latency in microseconds by rule."""
+
+    quality: Callable[[Blueprint], float]
+    latency: Callable[[Blueprint], float]
+
+    def make(self, blueprint: Blueprint) -> Candidate:
+        seconds = self.latency(blueprint) * 1e-6
+        judged = Quality(50, self.quality(blueprint), None, 0.5)
+        measured = Measurement("key", str(blueprint), ((seconds,) * 3,), (0.0,), False)
+        return Candidate(blueprint, None, Path(), Judged(judged, judged), measured)
+
+
+def space_of(toys: Toys) -> SearchSpace:
+    """Narrow takes 50 us and is right half the time, wide takes 100 us and is right at 0.7."""
+    rule = PairRule()
+    options = [
+        StitchOption(16, left.name, source, right.name, target, 0.9)
+        for left in toys
+        for right in toys
+        for source in left.cuts
+        for target in right.cuts
+        if left is not right and rule.allows(source, target)
+    ]
+    blocks = {
+        b.name: Interval(cost, cost)
+        for d, cost in zip(toys, (10.0, 20.0), strict=True)
+        for b in d.blocks
+    }
+    wholes = {("narrow", 16): Interval(50.0, 50.0), ("wide", 16): Interval(100.0, 100.0)}
+    model = LatencyModel(blocks, wholes, StitchModel(1.0, 0.0, 0.0, 0.0, 5))
+    return SearchSpace(toys, options, model, {("narrow", 16): 0.5, ("wide", 16): 0.7})
+
+
+def loop_of(space: SearchSpace, candidates: Pretended, belief: Belief | None = None) -> ClosedLoop:
+    return ClosedLoop(space, candidates, belief or Belief(), Silent())  # type: ignore[arg-type]
+
+
+def by_stitches(pure: float, stitched: float) -> Callable[[Blueprint], float]:
+    return lambda blueprint: stitched if blueprint.stitches else pure
+
+
+def test_a_donor_that_keeps_its_promise_ends_the_search_at_once(toys: Toys) -> None:
+    loop = loop_of(space_of(toys), Pretended(lambda _: 0.7, lambda _: 100.0))
+
+    (trial,) = loop.search(Limits(latency_us=120.0))
+
+    assert trial.candidate.blueprint == Blueprint.pure("wide", 16)
+    assert (trial.within, trial.quality, trial.expected) == (True, 0.7, pytest.approx(0.7))
+    assert trial.predicted == Interval(pytest.approx(100.0), pytest.approx(100.0))
+
+
+def test_stitches_that_are_slower_than_predicted_are_charged_for(toys: Toys) -> None:
+    belief = Belief()
+    space = space_of(toys)
+    candidates = Pretended(by_stitches(0.5, 0.6), by_stitches(50.0, 130.0))
+
+    trials = loop_of(space, candidates, belief).search(Limits(latency_us=95.0))
+
+    best, *others = trials
+    assert (best.candidate.blueprint, best.within) == (Blueprint.pure("narrow", 16), True)
+    assert others
+    assert not any(trial.within for trial in others)
+    assert len(belief.residuals) == len(belief.observations) == len(others)
+    assert belief.residual.median_us > 20.0
+
+
+def test_quality_that_stitches_really_cost_is_learned(toys: Toys) -> None:
+    belief = Belief()
+    candidates = Pretended(by_stitches(0.5, 0.1), by_stitches(50.0, 60.0))
+
+    trials = loop_of(space_of(toys), candidates, belief).search(Limits(latency_us=95.0))
+
+    stitched = [trial for trial in trials if trial.candidate.blueprint.stitches]
+    assert belief.drops.slope > DropModel().slope
+    assert belief.drops.observations == len(stitched) > 0
+    assert all(seen.drop > 0.3 for seen in belief.observations)
+
+
+def test_the_search_ends_after_some_candidates_without_gain(toys: Toys) -> None:
+    seen: list[Blueprint] = []
+
+    def quality(blueprint: Blueprint) -> float:
+        seen.append(blueprint)
+        return 0.4 if len(seen) == 1 else 0.3
+
+    trials = loop_of(space_of(toys), Pretended(quality, lambda _: 10.0)).search(Limits(), most=20)
+
+    assert len(trials) == 1 + PATIENCE
+    assert len(set(seen)) == len(seen)
+    assert trials[0].quality == 0.4
+
+
+def test_candidates_are_tried_until_they_are_used_up_if_none_is_within(toys: Toys) -> None:
+    candidates = Pretended(lambda _: 0.7, lambda _: 500.0)
+
+    trials = loop_of(space_of(toys), candidates).search(Limits(latency_us=120.0), most=3)
+
+    assert [trial.within for trial in trials] == [False] * 3
+
+
+def test_the_search_ends_where_there_is_nothing_left_to_try(toys: Toys) -> None:
+    candidates = Pretended(lambda _: 0.1, lambda _: 500.0)
+    limits = Limits(latency_us=120.0, stitches=0)
+
+    trials = loop_of(space_of(toys), candidates).search(limits)
+
+    assert {trial.candidate.blueprint for trial in trials} == {
+        Blueprint.pure("narrow", 16),
+        Blueprint.pure("wide", 16),
+    }
+
+
+def test_of_equally_good_networks_the_one_that_agrees_and_then_the_faster_one_leads(
+    toys: Toys,
+) -> None:
+    candidates = Pretended(lambda _: 0.3, lambda b: 90.0 if b.stitches else 80.0)
+
+    trials = loop_of(space_of(toys), candidates).search(Limits(latency_us=95.0), most=4)
+
+    latencies = [trial.candidate.latency.median_us for trial in trials]
+    assert latencies == sorted(latencies)
+
+
+def test_a_residual_is_the_median_of_what_was_seen() -> None:
+    belief = Belief()
+    before = belief.residual
+
+    belief.residuals += [Interval(-1.0, 2.0), Interval(5.0, 9.0), Interval(3.0, 3.0)]
+
+    assert before == Interval(0.0, 0.0)
+    assert belief.residual == Interval(3.0, 3.0)
+
+
+def test_an_absurd_budget_is_refused_with_the_fastest_possible(toys: Toys) -> None:
+    loop = loop_of(space_of(toys), Pretended(lambda _: 0.5, lambda _: 50.0))
+
+    with pytest.raises(InfeasibleError) as caught:
+        loop.search(Limits(latency_us=1.0))
+
+    assert str(caught.value) == (
+        "No network of this zoo is predicted to run within 0.001 ms. The fastest possible takes "
+        "0.05 ms (upper end): 16px narrow[input..output]. "
+        "Ask for that much, allow more stitches, or add faster donors."
+    )
+
+
+def test_limits_that_no_latency_could_meet_are_told_apart(toys: Toys) -> None:
+    loop = loop_of(space_of(toys), Pretended(lambda _: 0.5, lambda _: 50.0))
+
+    with pytest.raises(InfeasibleError) as caught:
+        loop.search(Limits(params=1))
+
+    assert str(caught.value) == (
+        "No network of this zoo is within the limits on stitches, parameters and MACs, at whatever "
+        "latency (asked for: the budget). Allow more of them, or add smaller donors."
+    )
+
+
+def test_a_real_search_ends_within_its_budget(bench: Workbench) -> None:
+    wholes = bench.latency_model.wholes
+    budget = max(whole.upper_us for whole in wholes.values()) * 0.97
+    belief = Belief()
+
+    trials = bench.loop(belief).search(Limits(latency_us=budget, stitches=2), most=2)
+
+    best = trials[0]
+    assert best.within
+    assert best.candidate.latency.upper_us <= budget
+    assert len({trial.assembly.arcs for trial in trials}) == len(trials)
+    assert all(trial.assembly.status == "optimal" for trial in trials)
+    stitched = [trial for trial in trials if trial.candidate.blueprint.stitches]
+    assert len(belief.residuals) == len(stitched)
+
+
+def test_a_real_refusal_names_the_fastest_network(bench: Workbench) -> None:
+    loop = bench.loop(Belief())
+    fastest = loop.fastest(Limits())
+
+    with pytest.raises(InfeasibleError) as caught:
+        loop.search(Limits(latency_us=0.001))
+
+    takes = (
+        f"The fastest possible takes {fastest.cost('latency_us') / 1000:.3g} ms (upper end): 64px "
+    )
+    assert takes in str(caught.value)

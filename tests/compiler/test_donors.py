@@ -1,0 +1,55 @@
+"""Donors: loaded and cut once, frozen, at any size."""
+
+from pathlib import Path
+
+import pytest
+
+from compiler.donors import Donors
+from compiler.zoo import Zoo, open_zoo
+from targets.errors import UnknownNameError
+
+
+def test_donors_have_the_zoos_names_and_sizes(tiny_zoo: Zoo) -> None:
+    donors = Donors(tiny_zoo)
+
+    assert donors.names == ("mobilenetv2_035.random", "mobilenetv3_small_050.random")
+    assert donors.sizes == (224,)
+    assert donors.model("mobilenetv2_035") is tiny_zoo.models[0]
+
+
+def test_a_donor_is_loaded_once_in_eval_mode_and_frozen(tiny_donors: Donors) -> None:
+    module = tiny_donors.module("mobilenetv2_035.random")
+
+    assert module is tiny_donors.module("mobilenetv2_035.random")
+    assert not any(part.training for part in module.modules())
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_a_donor_is_cut_once_a_size(tiny_donors: Donors) -> None:
+    name = "mobilenetv2_035.random"
+
+    small, again, large = (tiny_donors.dissection(name, size) for size in (64, 64, 96))
+
+    assert small is again
+    assert (small.name, small.input_size, large.input_size) == (name, 64, 96)
+    assert [cut.name for cut in small.cuts] == [cut.name for cut in large.cuts]
+    assert large.cuts[1].grid == (48, 48)
+
+
+def test_preprocessing_follows_the_size_asked_for(tiny_donors: Donors) -> None:
+    name = tiny_donors.names[0]
+
+    preprocessing = tiny_donors.preprocessing(name, 64)
+
+    assert preprocessing == tiny_donors.model(name).preprocessing.at(64)
+
+
+def test_an_unknown_donor_is_answered_with_the_nearest(tiny_donors: Donors) -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'mobilenetv2_035\.random'"):
+        tiny_donors.module("mobilenetv2_35")
+
+
+def test_sizes_are_listed_once_in_ascending_order(tmp_path: Path) -> None:
+    zoo = open_zoo(tmp_path, "random:test_resnet,random:resnet10t,random:resnet18")
+
+    assert Donors(zoo).sizes == (160, 176, 224)

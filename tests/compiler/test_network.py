@@ -1,0 +1,126 @@
+"""Networks: what a blueprint says, built from copies of the donors' blocks."""
+
+import pytest
+import torch
+
+from compiler.donors import Donors
+from compiler.network import Blueprint, Network, Segment, build
+from targets.errors import UnknownNameError, UsageError
+
+V2, V3 = "mobilenetv2_035.random", "mobilenetv3_small_050.random"
+MIXED = Blueprint(
+    64,
+    (
+        Segment(V2, "input", "blocks.2.0"),
+        Segment(V3, "blocks.1.0", "blocks.3.1"),
+        Segment(V2, "blocks.5.0", "output"),
+    ),
+)
+
+
+def pixels(batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def mixed(tiny_donors: Donors) -> Network:
+    return build(MIXED, tiny_donors)
+
+
+def test_a_pure_network_is_its_donor_bit_by_bit(tiny_donors: Donors) -> None:
+    network = build(Blueprint.pure(V2, 64), tiny_donors)
+
+    assert torch.equal(network(pixels()), tiny_donors.module(V2)(pixels()))
+    assert network.preprocessing == tiny_donors.preprocessing(V2, 64)
+
+
+def test_a_mixed_network_has_its_segments_and_stitches_in_order(mixed: Network) -> None:
+    assert (MIXED.stitches, MIXED.donors) == (2, (V2, V3))
+    assert [str(stitch.shape) for stitch in mixed.stitches] == ["16x8x8>16x8x8", "24x4x4>56x2x2"]
+    assert mixed(pixels(3)).shape == (3, 1000)
+
+
+def test_prefix_and_tail_split_the_network_at_every_stitch(mixed: Network) -> None:
+    x = pixels()
+
+    whole = mixed(x)
+
+    assert torch.equal(mixed.tail(mixed.prefix(x, 0), 0), whole)
+    assert torch.equal(mixed.tail(mixed.prefix(x, 1), 1), whole)
+
+
+def test_a_network_is_frozen_in_eval_mode_and_shares_nothing_with_its_donors(
+    mixed: Network, tiny_donors: Donors
+) -> None:
+    donors = {
+        tensor.data_ptr()
+        for name in (V2, V3)
+        for tensor in tiny_donors.module(name).state_dict().values()
+    }
+
+    own = mixed.state_dict().values()
+
+    assert not any(tensor.data_ptr() in donors for tensor in own)
+    assert not any(part.training for part in mixed.modules())
+    assert not any(parameter.requires_grad for parameter in mixed.parameters())
+
+
+def test_a_blueprint_reads_as_a_sentence() -> None:
+    assert str(MIXED) == (
+        "64px mobilenetv2_035.random[input..blocks.2.0] + "
+        "mobilenetv3_small_050.random[blocks.1.0..blocks.3.1] + "
+        "mobilenetv2_035.random[blocks.5.0..output]"
+    )
+    assert str(Blueprint.pure("a", 224)) == "224px a[input..output]"
+
+
+def test_a_blueprint_needs_a_segment() -> None:
+    with pytest.raises(UsageError) as caught:
+        Blueprint(64, ())
+
+    assert str(caught.value) == "A network needs at least one segment; this one has none."
+
+
+@pytest.mark.parametrize(("start", "end"), [("blocks.1", "output"), ("input", "blocks.1")])
+def test_a_blueprint_leads_from_the_input_to_the_output(start: str, end: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Blueprint(64, (Segment("a", start, end),))
+
+    assert str(caught.value) == (
+        f"The network 64px a[{start}..{end}] must begin at 'input' of its first donor and end at "
+        "'output' of its last."
+    )
+
+
+def test_a_segment_that_leads_backwards_is_refused(tiny_donors: Donors) -> None:
+    segments = (Segment(V2, "input", "blocks.2.0"), Segment(V3, "output", "output"))
+
+    with pytest.raises(UsageError) as caught:
+        build(Blueprint(64, segments), tiny_donors)
+
+    assert str(caught.value) == (
+        f"The segment {V3}[output..output] is empty: output does not come after output."
+    )
+
+
+def test_segments_that_no_stitch_can_join_are_refused(tiny_donors: Donors) -> None:
+    segments = (Segment(V2, "input", "output"), Segment(V3, "blocks.1.0", "output"))
+
+    with pytest.raises(UsageError) as caught:
+        build(Blueprint(64, segments), tiny_donors)
+
+    assert "cannot be joined from output (1, 1000) to blocks.1.0 (1, 16, 8, 8): a stitch" in str(
+        caught.value
+    )
+
+
+def test_a_donor_or_cut_that_is_not_there_is_named(tiny_donors: Donors) -> None:
+    with pytest.raises(UnknownNameError, match="Unknown donor 'mobilenet'"):
+        build(Blueprint.pure("mobilenet", 64), tiny_donors)
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown cut of mobilenetv2_035\.random 'blocks\.9'"
+    ):
+        build(
+            Blueprint(64, (Segment(V2, "input", "blocks.9"), Segment(V2, "blocks.9", "output"))),
+            tiny_donors,
+        )

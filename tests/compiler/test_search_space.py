@@ -1,0 +1,178 @@
+"""Search space: a pure donor scores its own quality, and two stitches never meet."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.assembly import assemble, k_best
+from compiler.compatibility import PairRule, StitchOption
+from compiler.dissection import Dissection
+from compiler.drop_model import DropModel
+from compiler.latency_model import Interval, LatencyModel, StitchModel
+from compiler.network import Blueprint, Segment
+from compiler.search_space import Limits, SearchSpace, option_id
+
+NONE = Interval(0.0, 0.0)
+FREE = DropModel(slope=0.0)
+Toys = tuple[Dissection, Dissection]
+share = st.floats(0.0, 1.0, allow_subnormal=False)
+
+
+def every_option(toys: Toys, r2: float = 0.8) -> list[StitchOption]:
+    rule = PairRule(window=0.45)
+    return [
+        StitchOption(16, left.name, source, right.name, target, r2)
+        for left in toys
+        for right in toys
+        for source in left.cuts
+        for target in right.cuts
+        if left is not right and rule.allows(source, target)
+    ]
+
+
+def space_of(
+    toys: Toys, quality: tuple[float, float] = (0.5, 0.7), options: list[StitchOption] | None = None
+) -> SearchSpace:
+    blocks = {
+        b.name: Interval(10.0 * (i + 1), 11.0 * (i + 1))
+        for i, d in enumerate(toys)
+        for b in d.blocks
+    }
+    wholes = {("narrow", 16): Interval(45.0, 50.0), ("wide", 16): Interval(90.0, 100.0)}
+    model = LatencyModel(blocks, wholes, StitchModel(1.0, 0.0, 0.0, 0.0, 5))
+    qualities = {("narrow", 16): quality[0], ("wide", 16): quality[1]}
+    return SearchSpace(toys, every_option(toys) if options is None else options, model, qualities)
+
+
+def names(dissection: Dissection) -> list[str]:
+    return [block.name for block in dissection.blocks]
+
+
+@given(narrow=share, wide=share)
+def test_a_pure_donor_scores_exactly_its_quality(toys: Toys, narrow: float, wide: float) -> None:
+    space = space_of(toys, (narrow, wide))
+    problem = space.problem(Limits(), DropModel(), NONE)
+    scores = {arc.id: arc.score for arc in problem.arcs}
+
+    totals = [sum(scores[name] for name in names(donor)) for donor in toys]
+
+    assert totals == [pytest.approx(narrow, abs=1e-12), pytest.approx(wide, abs=1e-12)]
+    assert space.promised(names(toys[0])) == pytest.approx(narrow, abs=1e-12)
+
+
+@given(narrow=share, wide=share, limit=st.floats(30.0, 120.0), slope=share)
+@settings(max_examples=25, deadline=None)
+def test_no_network_has_two_stitches_in_a_row_or_covers_depth_twice_for_gain(
+    toys: Toys, narrow: float, wide: float, limit: float, slope: float
+) -> None:
+    space = space_of(toys, (narrow, wide))
+    problem = space.problem(Limits(latency_us=limit), DropModel(slope), NONE)
+
+    for answer in k_best(problem, 5):
+        kinds = [">" in arc for arc in answer.arcs]
+        assert not any(a and b for a, b in pairwise(kinds))
+        assert not kinds[0] and not kinds[-1]
+        assert answer.objective is not None
+        assert answer.objective <= max(narrow, wide) + 1e-9
+
+
+def test_every_stitch_enters_a_node_that_only_a_block_leaves(toys: Toys) -> None:
+    problem = space_of(toys).problem(Limits(), FREE, NONE)
+
+    entered = {arc.head for arc in problem.arcs if ">" in arc.id}
+
+    leaving = [arc for arc in problem.arcs if arc.tail in entered]
+    assert entered
+    assert all(node.endswith("^") for node in entered)
+    assert len(leaving) == len(entered)
+    assert not any(">" in arc.id for arc in leaving)
+
+
+def test_the_fastest_network_is_bought_with_the_latency_at_hand(toys: Toys) -> None:
+    space = space_of(toys)
+
+    pure = assemble(space.problem(Limits(latency_us=100.0), DropModel(), NONE))
+    slow = assemble(space.problem(Limits(latency_us=99.0), DropModel(), NONE))
+    whole = assemble(space.problem(Limits(latency_us=99.0, stitches=0), DropModel(), NONE))
+
+    assert pure.arcs == tuple(names(toys[1]))
+    assert pure.objective == pytest.approx(0.7)
+    assert 0.5 < (slow.objective or 0.0) < 0.7
+    assert slow.cost("stitches") == 1
+    assert whole.arcs == tuple(names(toys[0]))
+
+
+def test_limits_bound_what_networks_are_made_of(toys: Toys) -> None:
+    narrow, _ = toys
+    params = sum(block.params for block in narrow.blocks)
+    macs = sum(block.macs for block in narrow.blocks)
+    limits = Limits(None, 2, params, macs)
+
+    answer = assemble(space_of(toys, options=[]).problem(limits, DropModel(), NONE))
+
+    assert limits.amounts() == (("stitches", 2.0), ("params", float(params)), ("macs", float(macs)))
+    assert answer.arcs == tuple(names(narrow))
+    assert (answer.cost("params"), answer.cost("macs")) == (params, macs)
+
+
+def test_a_path_reads_as_a_blueprint(toys: Toys) -> None:
+    narrow, wide = toys
+    option = next(
+        o
+        for o in every_option(toys)
+        if (o.source_model, o.source.name, o.target.name) == ("narrow", "blocks.1", "blocks.1")
+    )
+    path = [*names(narrow)[:2], option_id(option), names(wide)[2] + "^", *names(wide)[3:]]
+
+    blueprint = space_of(toys).blueprint(path)
+
+    assert option_id(option) == "narrow@16/blocks.1>wide/blocks.1"
+    assert blueprint == Blueprint(
+        16, (Segment("narrow", "input", "blocks.1"), Segment("wide", "blocks.1", "output"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "evened"),
+    [
+        ("blocks.1", "blocks.1", 0.0),
+        ("blocks.0", "blocks.1", 0.2 * 0.5),
+        ("blocks.1", "blocks.0", -0.2 * 0.7),
+    ],
+)
+def test_a_stitch_takes_its_drop_and_evens_out_skipped_or_repeated_depth(
+    toys: Toys, source: str, target: str, evened: float
+) -> None:
+    narrow, wide = toys
+    option = StitchOption(16, "narrow", narrow.cut(source), "wide", wide.cut(target), 0.6)
+    space = space_of(toys, options=[option])
+
+    problem = space.problem(Limits(), DropModel(slope=0.5), NONE)
+
+    (stitch,) = [arc for arc in problem.arcs if ">" in arc.id]
+    assert stitch.score == pytest.approx(evened - 0.5 * 0.4)
+    assert space.unexplained([option_id(option), names(narrow)[0]]) == pytest.approx(0.4)
+    assert space.promised([option_id(option)]) == pytest.approx(evened)
+
+
+def test_a_residual_is_added_to_every_stitch_and_never_makes_time_negative(toys: Toys) -> None:
+    space = space_of(toys)
+    stitch = option_id(every_option(toys)[0])
+    path = [names(toys[0])[0], stitch]
+
+    plain, more, less = (space.latency(path, Interval(us, 2 * us)) for us in (0.0, 5.0, -1000.0))
+
+    assert plain.median_us == pytest.approx(9.0 + 0.9)
+    assert more.median_us == pytest.approx(plain.median_us + 5.0)
+    assert more.upper_us == pytest.approx(plain.upper_us + 10.0)
+    assert (less.median_us, less.upper_us) == (pytest.approx(9.0), pytest.approx(10.0))
+
+
+def test_sizes_are_layers_of_their_own(toys: Toys) -> None:
+    problem = space_of(toys).problem(Limits(), FREE, NONE)
+
+    nodes = {arc.tail for arc in problem.arcs} | {arc.head for arc in problem.arcs}
+
+    assert all("@16/" in node for node in nodes - {"in", "out"})
