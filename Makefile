@@ -19,7 +19,7 @@ help:
 	@echo "make demo       install, then profile the demo zoo on this CPU and build networks out of it"
 	@echo "make env        install derycc with the developers' tools into $(VENV)"
 	@echo "make check      lint, format, types and layers: ruff, mypy --strict, import-linter"
-	@echo "make test       all tests with branch coverage (ARGS=... goes to pytest)"
+	@echo "make test       make check, then all tests with branch coverage (ARGS=... goes to pytest)"
 	@echo "make fmt        format the code and repair what ruff can repair"
 	@echo "make bench      run the benchmarks of benchmarks/"
 	@echo "make gpu-check  run the tests that need an NVIDIA GPU with TensorRT"
@@ -54,7 +54,7 @@ check: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(DEV)
+test: check
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
 		$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS) --cov
 

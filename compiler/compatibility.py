@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from compiler.dissection import Cut, Dissection
 from compiler.preprocessing import Preprocessing
-from compiler.stitching import StitchShape, r_squared, resample, ridge_weight
+from compiler.stitching import StitchShape, explained, r_squared, resample, ridge_weight
 
 SAMPLES_PER_VIEW = 64
 
@@ -221,15 +221,15 @@ def _regress(
     dissections: Sequence[Dissection], covariance: Tensor, column: _Column, targets: list[_Column]
 ) -> list[StitchOption]:
     """One source against all its targets: one Cholesky factor serves them all."""
-    xx = covariance[column.span, column.span]
+    xx = covariance[column.span, column.span].contiguous()
     together = torch.cat([covariance[column.span, t.span] for t in targets], dim=1)
-    weights = ridge_weight(xx, together)
+    found = explained(xx, together, ridge_weight(xx, together))
+    variance = covariance.diagonal()
     options, begin = [], 0
     origin = dissections[column.model]
     for t in targets:
         end = begin + t.span.stop - t.span.start
-        weight, xy = weights[:, begin:end], together[:, begin:end]
-        r2 = r_squared(xx, xy, covariance[t.span, t.span], weight)
+        r2 = r_squared(found[begin:end], variance[t.span])
         goal = dissections[t.model]
         option = StitchOption(
             origin.input_size, origin.name, origin.cuts[column.cut], goal.name, goal.cuts[t.cut], r2

@@ -123,7 +123,8 @@ class PathSearch:
         graph, named = self._program.graph, self._program.problem.arcs
         if self._is_alone(path, arcs, held):
             return path
-        for step in range(len(path)):
+        step = 0
+        while step < len(path):  # a path that comes before may be shorter, or longer
             node = graph.tails[path[step]]
             options = sorted(
                 (arc for arc in arcs if graph.tails[arc] == node), key=lambda arc: named[arc].id
@@ -135,6 +136,7 @@ class PathSearch:
                     return path
                 path = answer.path
             arcs = [arc for arc in arcs if graph.tails[arc] != node or arc == path[step]]
+            step += 1
         return path
 
     def _is_alone(self, path: tuple[int, ...], arcs: list[int], held: Sequence[Row]) -> bool:

@@ -151,13 +151,10 @@ def solve_centred(
 ) -> tuple[Tensor, Tensor, float]:
     """Regress everything after `inputs.stop` on `inputs`, given centred second moments."""
     outputs = slice(inputs.stop, len(mean))
-    xx, xy, yy = (
-        covariance[inputs, inputs],
-        covariance[inputs, outputs],
-        covariance[outputs, outputs],
-    )
+    xx, xy = covariance[inputs, inputs], covariance[inputs, outputs]
     weight = ridge_weight(xx, xy, ridge)
-    return weight.T, mean[outputs] - weight.T @ mean[inputs], r_squared(xx, xy, yy, weight)
+    r2 = r_squared(explained(xx, xy, weight), covariance.diagonal()[outputs])
+    return weight.T, mean[outputs] - weight.T @ mean[inputs], r2
 
 
 def ridge_weight(xx: Tensor, xy: Tensor, ridge: float = RIDGE) -> Tensor:
@@ -168,10 +165,12 @@ def ridge_weight(xx: Tensor, xy: Tensor, ridge: float = RIDGE) -> Tensor:
     return torch.cholesky_solve(xy, torch.linalg.cholesky(regular))
 
 
-def r_squared(xx: Tensor, xy: Tensor, yy: Tensor, weight: Tensor) -> float:
-    """Explained share of the targets' total variance, at most 1."""
-    total = float(yy.diagonal().sum())
-    if total <= 0.0:
-        return 1.0
-    residual = total - 2 * float((weight * xy).sum()) + float((weight * (xx @ weight)).sum())
-    return 1.0 - max(residual, 0.0) / total
+def explained(xx: Tensor, xy: Tensor, weight: Tensor) -> Tensor:
+    """Variance of each target that the regression explains: (q,)."""
+    return (weight * (2 * xy - xx @ weight)).sum(0)
+
+
+def r_squared(explained: Tensor, variance: Tensor) -> float:
+    """Explained share of the targets' total variance, at most 1; both (q,)."""
+    total = float(variance.sum())
+    return 1.0 if total <= 0.0 else min(1.0, float(explained.sum()) / total)

@@ -26,6 +26,21 @@ from targets.errors import UsageError, WorkspaceError
 LOCK = "derycc.lock"
 
 
+def check_folder(out: Path) -> None:
+    """Refuse a folder that a build must not replace.
+
+    Raises:
+        UsageError: it exists and is something else than a build or an empty folder.
+    """
+    if out.is_dir() and ((out / manifest.NAME).exists() or not any(out.iterdir())):
+        return
+    if out.exists():
+        raise UsageError(
+            f"{out} exists and is no build of derycc, so it is not overwritten. Name another "
+            "folder with --out."
+        )
+
+
 def write_artifact(
     out: Path, built: Built, request: Request, options: Options, bench: Workbench
 ) -> manifest.Manifest:
@@ -35,18 +50,15 @@ def write_artifact(
         UsageError: the folder exists and is something else.
         WorkspaceError: it cannot be written.
     """
-    if out.exists() and not (out / manifest.NAME).exists() and any(out.iterdir()):
-        raise UsageError(
-            f"{out} exists and is no build of derycc, so it is not overwritten. Name another "
-            "folder with --out."
-        )
+    check_folder(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".derycc-") as temporary:
             folder = Path(temporary) / "build"
             folder.mkdir()
             papers = _fill(folder, built, request, options, bench)
-            shutil.rmtree(out, ignore_errors=True)
+            if out.exists():
+                out.rename(Path(temporary) / "old")
             folder.rename(out)
     except OSError as error:
         raise WorkspaceError(

@@ -63,11 +63,17 @@ def budget_us(text: str, bench: Workbench) -> float:
 def _share_us(share: LatencyShare, bench: Workbench) -> float:
     model = bench.zoo.find(share.model)
     size = model.preprocessing.input_size
-    if (model.name, size) in bench.latency_model.wholes:
+    if _profiled(share, bench):
         whole_us = bench.latency_model.wholes[model.name, size].median_us
     else:
         whole_us = bench.candidates.make(Blueprint.pure(model.name, size)).latency.median_us
     return share.share * whole_us
+
+
+def _profiled(share: LatencyShare, bench: Workbench) -> bool:
+    """Whether a profile measures the donor at its own input size, which a share counts from."""
+    model = bench.zoo.find(share.model)
+    return (model.name, model.preprocessing.input_size) in bench.wanted.donors
 
 
 def limits(request: Request, bench: Workbench) -> Limits:
@@ -133,18 +139,20 @@ def _missed(limit_us: float, trials: tuple[Trial, ...]) -> str:
     )
 
 
-def out_folder(out: Path | None, request: Request, bench: Workbench) -> Path:
+def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench) -> Path:
     """Where the build goes: as asked, else under the home folder by target and budget."""
     if out is not None:
         return out
     words = "".join(c if c.isalnum() or c in ".-" else "-" for c in request.latency)
-    return bench.settings.home / "builds" / f"{bench.target.name}-{words.replace('--', '-')}"
+    return home / "builds" / f"{bench.target.name}-{words.replace('--', '-')}"
 
 
 def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
-    """What a build would do; solves it where everything that needs measuring is measured."""
-    missing = bench.profile.plan(bench.wanted)
+    """What a build would do; measures nothing."""
     parsed = parse_latency(request.latency)
+    if isinstance(parsed, LatencyShare):
+        bench.zoo.find(parsed.model)
+    missing = bench.profile.plan(bench.wanted)
     lines = [
         f"Target {bench.target}, budget {request.latency}, at most {request.stitches} stitches, "
         f"input sizes {', '.join(map(str, bench.settings.sizes))} px.",
@@ -155,9 +163,11 @@ def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
             f"Would first measure {missing.to_measure} models, at most "
             f"{missing.estimated_seconds:.0f} s (derycc profile does the same)."
         )
+    elif isinstance(parsed, Latency) or _profiled(parsed, bench):
+        asked = budget_us(request.latency, bench)
+        lines.append(f"Everything is measured; the budget is {asked / 1000:.2f} ms.")
     else:
-        asked = parsed if isinstance(parsed, Latency) else Latency(_share_us(parsed, bench))
-        lines.append(f"Everything is measured; the budget is {asked.us / 1000:.2f} ms.")
+        lines.append(f"Would first measure {parsed.model} at its own input size for the budget.")
     lines.append(f"Would build and measure at most {request.candidates} candidates.")
     lines.append(f"Would write {folder}. Nothing was built (--dry-run).")
     return lines

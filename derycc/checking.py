@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from backends.model import ExportedModel
@@ -16,7 +17,7 @@ from compiler.verification import Verification, verify
 from compiler.zoo import open_zoo
 from derycc.console import milliseconds, percent
 from derycc.manifest import Manifest, read_manifest
-from derycc.session import WHOLE_PROTOCOL, Options, make_home, open_photographs
+from derycc.session import COSTS, WHOLE_PROTOCOL, Options, make_home, open_photographs
 from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.store import CostStore
@@ -106,7 +107,7 @@ def bench(folder: Path, options: Options, target: str | None, progress: Progress
     make_home(options.home)
     random = np.random.default_rng(0)
     progress.start(f"measuring {folder.name} on {device}", WHOLE_PROTOCOL.rounds)
-    with CostStore(options.home / "costs.sqlite") as store:
+    with CostStore(options.home / COSTS) as store:
         table = profile(
             [model],
             device,
@@ -145,7 +146,7 @@ def _network(folder: Path, manifest: Manifest, options: Options, progress: Progr
     network = build(Blueprint(manifest.network.input_size, segments), Donors(zoo))
     try:
         network.load_state_dict(load_file(folder / "network.safetensors"))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ZooError(
             f"The weights of {folder} do not fit the network that its manifest describes: "
             f"{str(error).splitlines()[0]}. Build again, or restore network.safetensors."

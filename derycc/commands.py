@@ -68,7 +68,10 @@ def zoo_list(home: Home, zoo: ZooText = None, as_json: AsJson = False) -> None:
         found = open_zoo(home, zoo, Bars(quiet=as_json))
         if as_json:
             rows = [asdict(model) for model in found]
-            print_json([{**row, "weights_path": str(row["weights_path"])} for row in rows])
+            paths = [model.weights_path and str(model.weights_path) for model in found]
+            print_json(
+                [{**row, "weights_path": path} for row, path in zip(rows, paths, strict=True)]
+            )
             return
         stdout().print(zoo_table(found))
 
@@ -115,7 +118,7 @@ def profile(
 
     with frame():
         options = Options(home, target, zoo, tuple(size or ()), data, quick=quick, fresh=fresh)
-        with open_workbench(options, Bars(quiet=as_json)) as workbench:
+        with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
             if dry_run:
                 plan = workbench.profile.plan(workbench.wanted)
                 print_json(asdict(plan)) if as_json else typer.echo("\n".join(plan_lines(plan)))
@@ -157,7 +160,7 @@ def build(
 def _build(
     options: "Options", request: "Request", out: Path | None, dry_run: bool, as_json: bool
 ) -> None:
-    from derycc.artifact import write_artifact
+    from derycc.artifact import check_folder, write_artifact
     from derycc.building import build as search
     from derycc.building import out_folder, plan
     from derycc.console import Bars, stdout
@@ -166,8 +169,9 @@ def _build(
     from targets.budget import parse_latency
 
     parse_latency(request.latency)
-    with open_workbench(options, Bars(quiet=as_json)) as workbench:
-        folder = out_folder(out, request, workbench)
+    with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
+        folder = out_folder(out, request, options.home, workbench)
+        check_folder(folder)
         if dry_run:
             lines = plan(request, workbench, folder)
             print_json({"plan": lines}) if as_json else typer.echo("\n".join(lines))

@@ -28,7 +28,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for heading in columns:
         right = heading.startswith(">")
-        made.add_column(heading.removeprefix(">"), justify="right" if right else "left")
+        made.add_column(
+            heading.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+        )
     for row in rows:
         made.add_row(*map(escape, row))
     return made

@@ -197,6 +197,19 @@ class Manifest:
         return _adapter().dump_json(self, indent=2) + b"\n"
 
 
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What every format of a manifest says first."""
+
+    format: str
+    derycc: str = "unknown"
+
+
+@cache
+def _stamp() -> TypeAdapter[_Stamp]:
+    return TypeAdapter(_Stamp)
+
+
 @cache
 def _adapter() -> TypeAdapter[Manifest]:
     return TypeAdapter(Manifest)
@@ -210,7 +223,9 @@ def read_manifest(build: Path) -> Manifest:
     """
     path = build / NAME
     try:
-        manifest = _adapter().validate_json(path.read_bytes())
+        content = path.read_bytes()
+        _check_format(path, content)
+        return _adapter().validate_json(content)
     except OSError as error:
         raise UsageError(
             f"{build} is no finished build: its {NAME} cannot be read ({error.strerror}). Give a "
@@ -222,9 +237,13 @@ def read_manifest(build: Path) -> Manifest:
         raise UsageError(
             f"{path} is damaged: {where}: {fault['msg']}. Build again, or restore the file."
         ) from error
-    if manifest.format != FORMAT:
+
+
+def _check_format(path: Path, content: bytes) -> None:
+    """Another format has other fields: it is refused before they are looked for."""
+    said = _stamp().validate_json(content)
+    if said.format != FORMAT:
         raise UsageError(
-            f"{path} has the format {manifest.format!r}; this derycc reads {FORMAT!r}. Use the "
-            f"derycc that wrote it (version {manifest.derycc})."
+            f"{path} has the format {said.format!r}; this derycc reads {FORMAT!r}. Use the "
+            f"derycc that wrote it (version {said.derycc})."
         )
-    return manifest

@@ -104,5 +104,6 @@ def fail(error: DeryccError) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print plain data as JSON."""
-    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+    """Print plain data as JSON; numbers that JSON does not have are null."""
+    plain = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    typer.echo(json.dumps(plain, indent=2, allow_nan=False))

@@ -115,6 +115,8 @@ def build_table(build: Manifest) -> Table:
     latency, quality = build.latency, build.quality
     low, high = latency.measured_interval_us
     held, chosen = quality.held_out, quality.calibration
+    kind = score_name(chosen.top1)
+    score = chosen.agreement if chosen.top1 is None else chosen.top1
     rows = [
         (
             "latency",
@@ -122,7 +124,7 @@ def build_table(build: Manifest) -> Table:
             f"{milliseconds(latency.predicted_us)} (to {milliseconds(latency.predicted_upper_us)})",
             f"{milliseconds(latency.measured_us)} ({low / 1000:.2f} to {high / 1000:.2f})",
         ),
-        ("top-1, calibration", "", percent(quality.expected), percent(chosen.top1)),
+        (f"{kind}, calibration", "", percent(quality.expected), percent(score)),
         (f"top-1, {held.images} held out", "", "", percent(held.top1)),
         (f"agreement with {quality.reference}", "", "", percent(held.agreement)),
         (
@@ -168,14 +170,20 @@ def build_notes(build: Manifest) -> list[str]:
     return notes
 
 
+def score_name(top1: float | None) -> str:
+    """What quality is called: without labels it is the agreement with the reference donor."""
+    return "agreement" if top1 is None else "top-1"
+
+
 def donors_table(alone: Sequence[Candidate]) -> Table:
     """The donors alone, as a sweep prints them."""
     rows = [_donor_row(candidate) for candidate in alone]
+    kind = score_name(alone[0].judged.calibration.top1)
     columns = (
         "donor alone",
         ">input",
         ">measured",
-        ">top-1 calibration",
+        f">{kind} calibration",
         ">held out",
         ">agreement",
     )
@@ -196,13 +204,15 @@ def _donor_row(candidate: Candidate) -> tuple[str, ...]:
 
 def sweep_table(points: Sequence[Point]) -> Table:
     """One line a budget."""
+    built = [point.built for point in points if point.built]
+    kind = score_name(built[0].candidate.judged.calibration.top1) if built else "top-1"
     columns = (
         ">budget",
         ">predicted",
         ">measured (upper end)",
         "kept",
         ">stitches",
-        ">top-1 calibration",
+        f">{kind} calibration",
         ">held out",
         ">agreement",
         "network",

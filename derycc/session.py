@@ -1,5 +1,7 @@
 """A session: from the options of a command to a workbench."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,12 @@ from targets.target import get_target
 
 FEW_IMAGES = 1000
 """Below this many held-out images a difference of a few points says nothing."""
+
+COSTS = "costs.sqlite"
+"""The cost store in the home folder."""
+
+STRUCTURES = "cache/structures"
+"""What is known of every block without exporting it again, in the home folder."""
 
 WHOLE_PROTOCOL = Protocol(rounds=5, max_seconds=0.3)
 """How whole networks are measured: promises are kept or broken by these numbers."""
@@ -51,10 +59,14 @@ class Options:
 
 
 @contextmanager
-def open_workbench(
-    options: Options, progress: Progress, photographs: bool = True
-) -> Iterator[Workbench]:
+def open_workbench(options: Options, progress: Progress, dry: bool = False) -> Iterator[Workbench]:
     """Everything that a command needs, from its options; closes the cost store afterwards.
+
+    Args:
+        options: of the command.
+        progress: told about everything that takes time.
+        dry: leave the home folder as it is: work on a copy of its cost store, fetch no photographs.
+            Only donors that are not there yet are fetched: without them there is nothing to plan.
 
     Raises:
         UsageError: an option names something that is not there.
@@ -62,15 +74,31 @@ def open_workbench(
         WorkspaceError: the home folder cannot be written.
     """
     target = get_target(options.target)
-    make_home(options.home)
+    if not dry or options.home.exists():
+        make_home(options.home)
     zoo = open_zoo(options.home, options.zoo, progress)
     own = tuple(sorted({model.preprocessing.input_size for model in zoo}))
-    settings = Settings(
-        options.home, options.sizes or own, *_protocols(options.quick), fresh=options.fresh
-    )
-    images = open_photographs(options, progress) if photographs else None
-    with CostStore(options.home / "costs.sqlite") as store:
+    wanted = not dry or options.data is not None or options.judge_data is not None
+    images = open_photographs(options, progress) if wanted else None
+    with _folder(options.home, dry) as home, CostStore(home / COSTS) as store:
+        settings = Settings(
+            home, options.sizes or own, *_protocols(options.quick), fresh=options.fresh
+        )
         yield Workbench(zoo, target, store, settings, progress, images)
+
+
+@contextmanager
+def _folder(home: Path, dry: bool) -> Iterator[Path]:
+    """The home folder, or a copy of what planning reads of it, thrown away afterwards."""
+    if not dry:
+        yield home
+        return
+    with tempfile.TemporaryDirectory(prefix="derycc-") as temporary:
+        for path in home.glob(f"{COSTS}*"):
+            shutil.copyfile(path, Path(temporary) / path.name)
+        if (home / STRUCTURES).is_dir():
+            shutil.copytree(home / STRUCTURES, Path(temporary) / STRUCTURES)
+        yield Path(temporary)
 
 
 def make_home(home: Path) -> None:

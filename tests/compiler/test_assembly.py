@@ -458,3 +458,16 @@ def test_without_time_a_problem_that_needs_a_detour_has_a_bound_but_no_path() ->
 
     assert (answer.status, answer.objective, answer.gap) == ("unknown", None, None)
     assert answer.bound is not None
+
+
+@pytest.mark.parametrize("long_first", [True, False])
+def test_ties_of_paths_of_different_lengths_go_to_the_first_ids(long_first: bool) -> None:
+    long, short = ("a", "b") if long_first else ("b", "a")
+    nodes = ["in", "p", "q", "r", "out"]
+    chain = [Arc(f"{long}{i}", nodes[i], nodes[i + 1], 0.0) for i in range(4)]
+    step = [Arc(f"{short}0", "in", "s", 0.0), Arc(f"{short}1", "s", "out", 0.0)]
+
+    answers = k_best(Problem("maximize", "in", "out", (*chain, *step)), 3)
+
+    paths = [tuple(arc.id for arc in path) for path in (chain, step)]
+    assert [answer.arcs for answer in answers] == sorted(paths)

@@ -13,7 +13,7 @@ from compiler.donors import Donors
 from compiler.stitching import StitchShape
 from targets.target import get_target
 
-NAME = "mobilenetv3_small_050.random"
+NAME = "test_resnet.random"
 
 
 @pytest.fixture(scope="module")

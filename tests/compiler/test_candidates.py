@@ -16,14 +16,16 @@ from compiler.workbench import Workbench
 from targets.errors import UnknownNameError
 from targets.target import get_target
 
-V2, V3 = "mobilenetv2_035.random", "mobilenetv3_small_050.random"
-MIXED = Blueprint(64, (Segment(V2, "input", "blocks.2.0"), Segment(V3, "blocks.1.0", "output")))
+EFFICIENT, RESIDUAL = "test_efficientnet.random", "test_resnet.random"
+MIXED = Blueprint(
+    64, (Segment(EFFICIENT, "input", "blocks.1.0"), Segment(RESIDUAL, "layer1.0", "output"))
+)
 
 
 def candidates_in(folder: Path, bench: Workbench, photographs: Photographs) -> Candidates:
     protocol = bench.settings.whole_protocol
     return Candidates(
-        bench.donors, photographs, Cache(folder), bench.target, bench.store, protocol, V2
+        bench.donors, photographs, Cache(folder), bench.target, bench.store, protocol, RESIDUAL
     )
 
 
@@ -76,7 +78,7 @@ def test_the_emitted_network_is_the_one_that_was_judged(
 def test_agreement_is_counted_with_the_reference_at_its_own_size(
     bench: Workbench, candidate: Candidate, photographs: Photographs
 ) -> None:
-    reference = bench.donors.model(V2)
+    reference = bench.donors.model(RESIDUAL)
     network = bench.candidates.network(MIXED)
 
     ours = answer(network, photographs.held_out).argmax(1)
@@ -85,7 +87,7 @@ def test_agreement_is_counted_with_the_reference_at_its_own_size(
         reference.preprocessing.transform(photographs.held_out.load(i))
         for i in range(len(photographs.held_out))
     ]
-    theirs = bench.donors.module(V2)(torch.stack(pixels)).argmax(1).numpy()
+    theirs = bench.donors.module(RESIDUAL)(torch.stack(pixels)).argmax(1).numpy()
     assert candidate.judged.held_out.agreement == float((ours == theirs).mean())
     assert candidate.judged.held_out.images == 4
     assert candidate.judged.calibration.images == 6
@@ -106,7 +108,7 @@ def test_labels_are_judged_where_there_are_any(
 ) -> None:
     photographs = Photographs(pictures, pictures, 1)
 
-    judged = candidates_in(tmp_path, bench, photographs).quality(Blueprint.pure(V3, 64))
+    judged = candidates_in(tmp_path, bench, photographs).quality(Blueprint.pure(EFFICIENT, 64))
 
     assert judged.calibration == judged.held_out
     assert judged.calibration.top1 is not None
@@ -126,13 +128,13 @@ def test_other_pictures_views_reference_or_preprocessing_make_another_network(
         bench.target,
         bench.store,
         bench.settings.protocol,
-        V3,
+        EFFICIENT,
     )
 
     folders = {c._folder(MIXED) for c in (base, candidates_in(tmp_path, bench, photographs))}
     others = {
         c._folder(MIXED) for c in (candidates_in(tmp_path, bench, p) for p in (swapped, more))
-    } | {other._folder(MIXED), base._folder(Blueprint.pure(V2, 64))}
+    } | {other._folder(MIXED), base._folder(Blueprint.pure(EFFICIENT, 64))}
 
     assert len(folders) == 1
     assert len(folders | others) == 5
@@ -141,7 +143,7 @@ def test_other_pictures_views_reference_or_preprocessing_make_another_network(
 def test_the_reference_is_a_donor_by_its_full_name(
     bench: Workbench, photographs: Photographs, tmp_path: Path
 ) -> None:
-    assert candidates_in(tmp_path, bench, photographs).reference == V2
+    assert candidates_in(tmp_path, bench, photographs).reference == RESIDUAL
     with pytest.raises(UnknownNameError):
         Candidates(
             bench.donors,

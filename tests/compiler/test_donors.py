@@ -12,21 +12,21 @@ from targets.errors import UnknownNameError
 def test_donors_have_the_zoos_names_and_sizes(tiny_zoo: Zoo) -> None:
     donors = Donors(tiny_zoo)
 
-    assert donors.names == ("mobilenetv2_035.random", "mobilenetv3_small_050.random")
-    assert donors.sizes == (224,)
-    assert donors.model("mobilenetv2_035") is tiny_zoo.models[0]
+    assert donors.names == ("test_efficientnet.random", "test_resnet.random")
+    assert donors.sizes == (160,)
+    assert donors.model("test_efficientnet") is tiny_zoo.models[0]
 
 
 def test_a_donor_is_loaded_once_in_eval_mode_and_frozen(tiny_donors: Donors) -> None:
-    module = tiny_donors.module("mobilenetv2_035.random")
+    module = tiny_donors.module("test_efficientnet.random")
 
-    assert module is tiny_donors.module("mobilenetv2_035.random")
+    assert module is tiny_donors.module("test_efficientnet.random")
     assert not any(part.training for part in module.modules())
     assert not any(parameter.requires_grad for parameter in module.parameters())
 
 
 def test_a_donor_is_cut_once_a_size(tiny_donors: Donors) -> None:
-    name = "mobilenetv2_035.random"
+    name = "test_efficientnet.random"
 
     small, again, large = (tiny_donors.dissection(name, size) for size in (64, 64, 96))
 
@@ -45,8 +45,8 @@ def test_preprocessing_follows_the_size_asked_for(tiny_donors: Donors) -> None:
 
 
 def test_an_unknown_donor_is_answered_with_the_nearest(tiny_donors: Donors) -> None:
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'mobilenetv2_035\.random'"):
-        tiny_donors.module("mobilenetv2_35")
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'test_efficientnet\.random'"):
+        tiny_donors.module("test_effnet")
 
 
 def test_sizes_are_listed_once_in_ascending_order(tmp_path: Path) -> None:

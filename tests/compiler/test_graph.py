@@ -74,7 +74,7 @@ def test_nothing_is_written_in_place(toy: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mobilenetv2_035", "resnet10t", "regnety_002", "tf_efficientnet_lite0", "densenet121"]
+    "name", ["mobilenetv2_035", "resnet10t", "regnety_002", "tf_efficientnet_lite0", "test_byobnet"]
 )
 def test_train_mode_is_the_donors_train_mode_with_its_statistics(name: str) -> None:
     donor = timm.create_model(name, pretrained=False, num_classes=10, drop_rate=0.3).eval()

@@ -7,13 +7,13 @@ from compiler.donors import Donors
 from compiler.network import Blueprint, Network, Segment, build
 from targets.errors import UnknownNameError, UsageError
 
-V2, V3 = "mobilenetv2_035.random", "mobilenetv3_small_050.random"
+EFFICIENT, RESIDUAL = "test_efficientnet.random", "test_resnet.random"
 MIXED = Blueprint(
     64,
     (
-        Segment(V2, "input", "blocks.2.0"),
-        Segment(V3, "blocks.1.0", "blocks.3.1"),
-        Segment(V2, "blocks.5.0", "output"),
+        Segment(EFFICIENT, "input", "blocks.1.0"),
+        Segment(RESIDUAL, "layer1.0", "layer2.0"),
+        Segment(EFFICIENT, "blocks.3.0", "output"),
     ),
 )
 
@@ -28,15 +28,18 @@ def mixed(tiny_donors: Donors) -> Network:
 
 
 def test_a_pure_network_is_its_donor_bit_by_bit(tiny_donors: Donors) -> None:
-    network = build(Blueprint.pure(V2, 64), tiny_donors)
+    network = build(Blueprint.pure(EFFICIENT, 64), tiny_donors)
 
-    assert torch.equal(network(pixels()), tiny_donors.module(V2)(pixels()))
-    assert network.preprocessing == tiny_donors.preprocessing(V2, 64)
+    assert torch.equal(network(pixels()), tiny_donors.module(EFFICIENT)(pixels()))
+    assert network.preprocessing == tiny_donors.preprocessing(EFFICIENT, 64)
 
 
 def test_a_mixed_network_has_its_segments_and_stitches_in_order(mixed: Network) -> None:
-    assert (MIXED.stitches, MIXED.donors) == (2, (V2, V3))
-    assert [str(stitch.shape) for stitch in mixed.stitches] == ["16x8x8>16x8x8", "24x4x4>56x2x2"]
+    assert (MIXED.stitches, MIXED.donors) == (2, (EFFICIENT, RESIDUAL))
+    assert [str(stitch.shape) for stitch in mixed.stitches] == [
+        "24x16x16>32x16x16",
+        "48x8x8>48x4x4",
+    ]
     assert mixed(pixels(3)).shape == (3, 1000)
 
 
@@ -54,7 +57,7 @@ def test_a_network_is_frozen_in_eval_mode_and_shares_nothing_with_its_donors(
 ) -> None:
     donors = {
         tensor.data_ptr()
-        for name in (V2, V3)
+        for name in (EFFICIENT, RESIDUAL)
         for tensor in tiny_donors.module(name).state_dict().values()
     }
 
@@ -67,9 +70,9 @@ def test_a_network_is_frozen_in_eval_mode_and_shares_nothing_with_its_donors(
 
 def test_a_blueprint_reads_as_a_sentence() -> None:
     assert str(MIXED) == (
-        "64px mobilenetv2_035.random[input..blocks.2.0] + "
-        "mobilenetv3_small_050.random[blocks.1.0..blocks.3.1] + "
-        "mobilenetv2_035.random[blocks.5.0..output]"
+        "64px test_efficientnet.random[input..blocks.1.0] + "
+        "test_resnet.random[layer1.0..layer2.0] + "
+        "test_efficientnet.random[blocks.3.0..output]"
     )
     assert str(Blueprint.pure("a", 224)) == "224px a[input..output]"
 
@@ -93,23 +96,23 @@ def test_a_blueprint_leads_from_the_input_to_the_output(start: str, end: str) ->
 
 
 def test_a_segment_that_leads_backwards_is_refused(tiny_donors: Donors) -> None:
-    segments = (Segment(V2, "input", "blocks.2.0"), Segment(V3, "output", "output"))
+    segments = (Segment(EFFICIENT, "input", "blocks.2.0"), Segment(RESIDUAL, "output", "output"))
 
     with pytest.raises(UsageError) as caught:
         build(Blueprint(64, segments), tiny_donors)
 
     assert str(caught.value) == (
-        f"The segment {V3}[output..output] is empty: output does not come after output."
+        f"The segment {RESIDUAL}[output..output] is empty: output does not come after output."
     )
 
 
 def test_segments_that_no_stitch_can_join_are_refused(tiny_donors: Donors) -> None:
-    segments = (Segment(V2, "input", "output"), Segment(V3, "blocks.1.0", "output"))
+    segments = (Segment(EFFICIENT, "input", "output"), Segment(RESIDUAL, "layer1.0", "output"))
 
     with pytest.raises(UsageError) as caught:
         build(Blueprint(64, segments), tiny_donors)
 
-    assert "cannot be joined from output (1, 1000) to blocks.1.0 (1, 16, 8, 8): a stitch" in str(
+    assert "cannot be joined from output (1, 1000) to layer1.0 (1, 32, 16, 16): a stitch" in str(
         caught.value
     )
 
@@ -118,9 +121,12 @@ def test_a_donor_or_cut_that_is_not_there_is_named(tiny_donors: Donors) -> None:
     with pytest.raises(UnknownNameError, match="Unknown donor 'mobilenet'"):
         build(Blueprint.pure("mobilenet", 64), tiny_donors)
     with pytest.raises(
-        UnknownNameError, match=r"Unknown cut of mobilenetv2_035\.random 'blocks\.9'"
+        UnknownNameError, match=r"Unknown cut of test_efficientnet\.random 'blocks\.9'"
     ):
         build(
-            Blueprint(64, (Segment(V2, "input", "blocks.9"), Segment(V2, "blocks.9", "output"))),
+            Blueprint(
+                64,
+                (Segment(EFFICIENT, "input", "blocks.9"), Segment(EFFICIENT, "blocks.9", "output")),
+            ),
             tiny_donors,
         )

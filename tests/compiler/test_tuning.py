@@ -15,9 +15,18 @@ from compiler.stitching import resample
 from compiler.tuning import PRIOR_VIEWS, fit_stitch, recalibrate, tune
 from compiler.views import Views
 
-V2, V3 = "mobilenetv2_035.random", "mobilenetv3_small_050.random"
-HALVES = Blueprint(64, (Segment(V2, "input", "blocks.2.0"), Segment(V3, "blocks.1.0", "output")))
-ITSELF = Blueprint(64, (Segment(V2, "input", "blocks.2.0"), Segment(V2, "blocks.2.0", "output")))
+EFFICIENT, RESIDUAL = "test_efficientnet.random", "test_resnet.random"
+HALVES = Blueprint(
+    64, (Segment(EFFICIENT, "input", "blocks.1.0"), Segment(RESIDUAL, "layer1.0", "output"))
+)
+# Joined on a grid of 8 x 8, so that all positions are sampled.
+EIGHTS = Blueprint(
+    64,
+    (Segment(EFFICIENT, "input", "blocks.2.0"), Segment(RESIDUAL, "layer2.0", "output")),
+)
+ITSELF = Blueprint(
+    64, (Segment(EFFICIENT, "input", "blocks.2.0"), Segment(EFFICIENT, "blocks.2.0", "output"))
+)
 
 
 def views_of(images: ImageSet, network: Network, per_image: int = 2) -> Views:
@@ -49,16 +58,16 @@ def test_a_stitch_between_a_donor_and_itself_is_nearly_the_identity(
 def test_a_fitted_stitch_is_numpys_ridge_regression(
     tiny_donors: Donors, pictures: ImageSet
 ) -> None:
-    network = build(HALVES, tiny_donors)
+    network = build(EIGHTS, tiny_donors)
     (pixels,) = views = views_of(pictures, network)
-    target = tiny_donors.dissection(V3, 64)
-    head = target.module(target.cuts[0], target.cut("blocks.1.0"))
+    target = tiny_donors.dissection(RESIDUAL, 64)
+    head = target.module(target.cuts[0], target.cut("layer2.0"))
 
     r2 = fit_stitch(network, 0, tiny_donors, views)
 
     stitch = network.stitches[0]
     x = resample(network.prefix(network.preprocessing.normalize(pixels), 0), stitch.shape)
-    goal = head(tiny_donors.preprocessing(V3, 64).normalize(pixels))
+    goal = head(tiny_donors.preprocessing(RESIDUAL, 64).normalize(pixels))
     a, b = (t.detach().double().permute(0, 2, 3, 1).flatten(0, 2).numpy() for t in (x, goal))
     left, right = a - a.mean(0), b - b.mean(0)
     penalty = 1e-3 * np.square(left).mean() * len(left)
@@ -73,7 +82,7 @@ def test_tuning_leaves_the_donors_and_the_first_segment_untouched(
     tiny_donors: Donors, pictures: ImageSet
 ) -> None:
     network = build(HALVES, tiny_donors)
-    donors = {name: tensors(tiny_donors.module(name)) for name in (V2, V3)}
+    donors = {name: tensors(tiny_donors.module(name)) for name in (EFFICIENT, RESIDUAL)}
     first, second = tensors(network.segments[0]), tensors(network.segments[1])
 
     tuned = tune(network, tiny_donors, views_of(pictures, network))
@@ -91,7 +100,7 @@ def test_tuning_leaves_the_donors_and_the_first_segment_untouched(
 
 
 def test_tuning_a_pure_donor_changes_nothing(tiny_donors: Donors, pictures: ImageSet) -> None:
-    network = build(Blueprint.pure(V2, 64), tiny_donors)
+    network = build(Blueprint.pure(EFFICIENT, 64), tiny_donors)
     before = tensors(network)
 
     tune(network, tiny_donors, views_of(pictures, network))
@@ -125,7 +134,7 @@ def test_a_last_batch_of_one_view_is_no_obstacle_on_a_grid_of_one_position(
 ) -> None:
     for i in range(33):
         Image.new("RGB", (40, 40), (7 * i, 255 - 7 * i, 90)).save(tmp_path / f"{i}.png")
-    parts = (Segment(V2, "input", "blocks.5.0"), Segment(V2, "blocks.5.0", "output"))
+    parts = (Segment(EFFICIENT, "input", "blocks.3.0"), Segment(EFFICIENT, "blocks.3.0", "output"))
     network = build(Blueprint(size, parts), tiny_donors)
 
     tune(network, tiny_donors, views_of(load_images(tmp_path), network, 1))
