@@ -12,7 +12,7 @@ from compiler.cache import Cache, digest
 from compiler.compatibility import PairRule
 from compiler.dissection import Block
 from compiler.donors import Donors
-from compiler.export import OPSET, ExportedDonor, export
+from compiler.export import TOOLCHAIN, ExportedDonor, export
 from compiler.stitching import Stitch, StitchShape
 
 STITCH_SAMPLES = 24
@@ -51,7 +51,7 @@ class BlockExports:
             return {"blocks": found, "whole": self.whole(model, size).structure}
 
         sha = self.donors.model(model).weights_sha256
-        key = digest(model, sha, size, OPSET, torch.__version__)
+        key = digest(model, sha, size, TOOLCHAIN)
         value = self._cache.json("structures", key, make)
         return Structures(value["blocks"], value["whole"])
 
@@ -77,7 +77,7 @@ class BlockExports:
 
     def stitch_structure(self, shape: StitchShape) -> str:
         """The structure hash of a stitch of this shape."""
-        key = digest(str(shape), OPSET, torch.__version__)
+        key = digest(str(shape), TOOLCHAIN)
         made = self._cache.json("structures", key, lambda: self.stitch(shape).structure)
         return str(made)
 

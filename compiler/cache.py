@@ -10,6 +10,9 @@ from typing import Any
 
 from targets.errors import WorkspaceError
 
+FORMAT = "v1"
+"""Raised whenever the same inputs begin to give other results: old entries are then not found."""
+
 
 def digest(*parts: object) -> str:
     """A short hash of values whose `repr` is stable: strings, numbers, tuples, frozen values."""
@@ -24,7 +27,7 @@ class Cache:
 
     def path(self, kind: str, key: str) -> Path:
         """Where something of this kind and key belongs."""
-        return self.folder / kind / key
+        return self.folder / FORMAT / kind / key
 
     def json(self, kind: str, key: str, make: Callable[[], Any]) -> Any:
         """The cached value, or the one `make` gives, which is then kept.
@@ -49,9 +52,13 @@ def write_atomic(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        Path(temporary).replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise WorkspaceError(
             f"Cannot write {path}: {error.strerror}. Give a folder that can be written with --home "

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from backends.model import ExportedModel, TensorSpec
 from compiler.cache import Cache, digest, write_atomic
 from compiler.donors import Donors
-from compiler.export import OPSET, export
+from compiler.export import TOOLCHAIN, export
 from compiler.images import ImageSet
 from compiler.network import Blueprint, Network, build
 from compiler.quality import Logits, Quality, judge, logits
@@ -189,7 +189,7 @@ class Candidates:
     def _folder(self, blueprint: Blueprint) -> Path:
         models = map(self.donors.model, (*blueprint.donors, self.reference))
         hashes = tuple((model.weights_sha256, model.preprocessing) for model in models)
-        key = digest(str(blueprint), hashes, self._images, self.reference, OPSET, torch.__version__)
+        key = digest(str(blueprint), hashes, self._images, self.reference, TOOLCHAIN)
         return self._cache.path("networks", key)
 
 

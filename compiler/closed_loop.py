@@ -8,7 +8,7 @@ are used up.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from compiler.assembly import Assembly, assemble, cheapest
@@ -34,6 +34,7 @@ class Trial:
         expected: quality on the calibration images as the solver saw it.
         candidate: the network, judged and measured.
         within: whether the upper end of its measured latency is within the budget.
+        order: how many candidates of the search came before it.
     """
 
     assembly: Assembly
@@ -41,6 +42,7 @@ class Trial:
     expected: float
     candidate: Candidate
     within: bool
+    order: int
 
     @property
     def quality(self) -> float:
@@ -103,8 +105,8 @@ class ClosedLoop:
         Raises:
             InfeasibleError: no assembly is within the limits; says the fastest possible.
         """
-        trials = list(before)
         self._progress.start(_phase(limits), most)
+        trials = list(before) or self._whole_donor(limits)
         while len(trials) < most:
             assembly = self._solve(limits, trials)
             if not assembly.found and not trials:
@@ -112,7 +114,7 @@ class ClosedLoop:
             if not assembly.found or _settled(trials, assembly):
                 break
             self._progress.update(len(trials), str(self._space.blueprint(assembly.arcs)))
-            trials.append(self._try(assembly, limits))
+            trials.append(self._try(assembly, limits, len(trials)))
         self._progress.finish()
         return ranked(*trials)
 
@@ -121,12 +123,22 @@ class ClosedLoop:
         tried = [frozenset(trial.assembly.arcs) for trial in trials]
         return assemble(problem, time_limit_s=TIME_LIMIT_S, forbid=tried)
 
-    def _try(self, assembly: Assembly, limits: Limits) -> Trial:
+    def _whole_donor(self, limits: Limits) -> list[Trial]:
+        """The best donor that fits whole: its quality is known, and stitches have to beat it."""
+        alone = self._solve(replace(limits, stitches=0), ())
+        if not alone.found:
+            return []
+        best = self._solve(limits, ())
+        if best.arcs != alone.arcs:
+            alone = replace(alone, status="feasible", bound=best.bound, gap=None)
+        return [self._try(alone, limits, 0)]
+
+    def _try(self, assembly: Assembly, limits: Limits, order: int) -> Trial:
         predicted = self._space.latency(assembly.arcs, self._belief.residual)
         candidate = self._candidates.make(self._space.blueprint(assembly.arcs))
         within = limits.latency_us is None or candidate.latency.upper_us <= limits.latency_us
         assert assembly.objective is not None
-        trial = Trial(assembly, predicted, assembly.objective, candidate, within)
+        trial = Trial(assembly, predicted, assembly.objective, candidate, within, order)
         if candidate.blueprint.stitches:
             self._learn(trial)
         return trial
@@ -175,7 +187,7 @@ def _settled(trials: Sequence[Trial], promise: Assembly) -> bool:
     if not within or promise.bound is None:
         return False
     best = max(within, key=lambda trial: trial.rank)
-    without_gain = len(trials) - 1 - trials.index(best)
+    without_gain = max(trial.order for trial in trials) - best.order
     return without_gain >= PATIENCE or best.quality >= promise.bound
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 PRIOR_SLOPE = 0.25
-PRIOR_WEIGHT = 0.5
+PRIOR_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import onnx
 import onnx.utils
+import timm
 import torch
 from torch import nn
 
@@ -14,6 +15,9 @@ from backends.model import ExportedModel, TensorSpec
 from compiler.dissection import Cut, Dissection
 
 OPSET = 18
+
+TOOLCHAIN = (OPSET, torch.__version__, timm.__version__)
+"""What an exported graph depends on besides the network; part of every cache key."""
 
 
 def export(

@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
 from compiler.candidates import Candidates, Judged, Photographs
 from compiler.closed_loop import Belief, ClosedLoop
 from compiler.compatibility import PairRule, StitchOption, stitch_options
 from compiler.donors import Donors
+from compiler.export import TOOLCHAIN
 from compiler.latency_model import LatencyModel
 from compiler.network import Blueprint
 from compiler.progress import Progress
@@ -171,7 +170,7 @@ class Workbench:
     def _options_key(self, size: int) -> str:
         hashes = tuple((m.name, m.weights_sha256, m.preprocessing) for m in self.zoo.models)
         rule = asdict(self.settings.rule)
-        return digest(size, hashes, rule, self.photographs.digest, torch.__version__)
+        return digest(size, hashes, rule, self.photographs.digest, TOOLCHAIN)
 
     def _fit(self, size: int) -> list[list[object]]:
         """The stitch options at one size as JSON rows."""

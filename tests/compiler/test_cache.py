@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler.cache import Cache, digest, write_atomic
+from compiler.cache import FORMAT, Cache, digest, write_atomic
 from targets.errors import WorkspaceError
 
 
@@ -26,7 +26,7 @@ def test_kinds_and_keys_are_kept_apart(tmp_path: Path) -> None:
     made = [cache.json(kind, key, (kind + key).upper) for kind in "ab" for key in "xy"]
 
     assert made == ["AX", "AY", "BX", "BY"]
-    assert cache.path("a", "x") == tmp_path / "a" / "x"
+    assert cache.path("a", "x") == tmp_path / FORMAT / "a" / "x"
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe\x00"])

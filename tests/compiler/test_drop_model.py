@@ -21,10 +21,10 @@ def test_rounding_above_one_costs_nothing() -> None:
 
 
 def test_observations_are_weighed_against_the_prior() -> None:
-    # (0.5 x 0.25 + 0.5 x 0.4 + 1 x 0.1) / (0.5 + 0.5^2 + 1^2)
+    # (0.1 x 0.25 + 0.5 x 0.4 + 1 x 0.1) / (0.1 + 0.5^2 + 1^2)
     model = DropModel.fit([DropObservation(0.5, 0.4), DropObservation(1.0, 0.1)])
 
-    assert model.slope == pytest.approx(0.425 / 1.75)
+    assert model.slope == pytest.approx(0.325 / 1.35)
     assert model.observations == 2
 
 
