@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from backends.registry import get_backend
-from derycc.console import Bars, stdout
 from derycc.building import Request
+from derycc.console import Bars, stdout
 from derycc.options import default_home
 from derycc.printing import candidate_data, donors_table, point_data, profile_data, sweep_table
 from derycc.session import Options, open_workbench

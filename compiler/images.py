@@ -54,6 +54,11 @@ class ImageSet:
             raise DataError(_broken_message(self.root, [(name, error)], 1)) from error
 
     @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 (hex) of every picture's bytes, in order."""
+        return tuple(hashlib.sha256(_read(self.root, name)).hexdigest() for name in self.paths)
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) over names, labels and bytes; the same for a folder and its zip."""
         return _digest(self)

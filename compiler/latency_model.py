@@ -25,9 +25,10 @@ class Interval:
     median_us: float
     upper_us: float
 
-    def scaled(self, by: "Interval") -> "Interval":
-        """Each end multiplied by the factor's own end."""
-        return Interval(self.median_us * by.median_us, self.upper_us * by.upper_us)
+    @property
+    def margin_us(self) -> float:
+        """How far the upper end lies above the median."""
+        return self.upper_us - self.median_us
 
 
 def total(parts: Sequence[Interval]) -> Interval:
@@ -119,31 +120,38 @@ class LatencyModel:
         self.stitches = stitches
         self.wholes = dict(wholes)
         self._alone = dict(blocks)
-        self._factors = {key: self._factor(key) for key in wholes}
-        self._mean = _mean_factor(self._factors)
+        self._sums = {key: self._sum(key) for key in wholes}
+        ratios = [whole.median_us / self._sums[key].median_us for key, whole in wholes.items()]
+        self._mean_ratio = float(np.mean(ratios))
 
     def block(self, block: Block) -> Interval:
-        """A block inside a network."""
-        return self._alone[block.name].scaled(self._factors[block.model, block.size])
+        """A block inside a network.
 
-    def stitch(self, shape: StitchShape, size: int) -> Interval:
-        """A stitch inside a network of this input size."""
-        return self.stitches.estimate(shape).scaled(self._mean)
+        Its share of the donor's median is its own median's share of the blocks' sum; its share of
+        the donor's margin is likewise that of its own margin.
+        """
+        key = block.model, block.size
+        alone, blocks, whole = self._alone[block.name], self._sums[key], self.wholes[key]
+        median = whole.median_us * alone.median_us / blocks.median_us
+        margin = whole.margin_us * _uncertain(alone) / _uncertain(blocks)
+        return Interval(median, median + margin)
+
+    def stitch(self, shape: StitchShape) -> Interval:
+        """A stitch inside a network: the model's estimate, scaled as blocks are on average."""
+        alone = self.stitches.estimate(shape)
+        return Interval(alone.median_us * self._mean_ratio, alone.upper_us * self._mean_ratio)
 
     def additivity_error(self, model: str, size: int) -> float:
         """By how much the sum of a donor's blocks exceeds the donor, as a share of the donor."""
-        return 1.0 / self._factors[model, size].median_us - 1.0
+        key = model, size
+        return self._sums[key].median_us / self.wholes[key].median_us - 1.0
 
-    def _factor(self, key: tuple[str, int]) -> Interval:
+    def _sum(self, key: tuple[str, int]) -> Interval:
         model, size = key
         prefix = f"{model}@{size}/"
-        alone = total([cost for name, cost in self._alone.items() if name.startswith(prefix)])
-        whole = self.wholes[key]
-        return Interval(whole.median_us / alone.median_us, whole.upper_us / alone.upper_us)
+        return total([cost for name, cost in self._alone.items() if name.startswith(prefix)])
 
 
-def _mean_factor(factors: Mapping[tuple[str, int], Interval]) -> Interval:
-    return Interval(
-        float(np.mean([factor.median_us for factor in factors.values()])),
-        float(np.mean([factor.upper_us for factor in factors.values()])),
-    )
+def _uncertain(interval: Interval) -> float:
+    """The margin, never quite zero, so that a donor's margin can always be shared out."""
+    return interval.margin_us + 1e-6 * interval.median_us

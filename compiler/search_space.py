@@ -125,7 +125,7 @@ class SearchSpace:
     def _interval(self, step: Step, residual: Interval) -> Interval:
         if isinstance(step, Block):
             return self._latency.block(step)
-        layer = self._latency.stitch(step.shape, step.size)
+        layer = self._latency.stitch(step.shape)
         return Interval(
             max(0.0, layer.median_us + residual.median_us),
             max(0.0, layer.upper_us + residual.upper_us),

@@ -22,7 +22,7 @@ from compiler.zoo_profile import Wanted, ZooProfile
 from profilers.cost_table import CostTable
 from profilers.protocol import Protocol
 from profilers.store import CostStore
-from targets.errors import DataError
+from targets.errors import DataError, ZooError
 from targets.target import Target
 
 _PROTOCOL = Protocol()
@@ -145,6 +145,7 @@ class Workbench:
     @cached_property
     def space(self) -> SearchSpace:
         """The networks that can be assembled."""
+        self._check_classes()
         latency = self.latency_model
         quality = {key: judged.calibration.score for key, judged in self.judged_donors.items()}
         dissections = [
@@ -158,6 +159,20 @@ class Workbench:
         """The closed loop over this workbench's networks."""
         return ClosedLoop(self.space, self.candidates, belief, self.progress)
 
+    def _check_classes(self) -> None:
+        """Donors that answer different questions can neither be joined nor compared."""
+        size = self.settings.sizes[0]
+        classes = {
+            name: self.donors.dissection(name, size).cuts[-1].tensor.shape[-1]
+            for name in self.donors.names
+        }
+        if len(set(classes.values())) > 1:
+            said = ", ".join(f"{name} {count}" for name, count in classes.items())
+            raise ZooError(
+                f"The donors have different numbers of classes ({said}), so they cannot be "
+                "combined. Name donors of one task with --zoo."
+            )
+
     def _options(self, size: int) -> tuple[StitchOption, ...]:
         dissections = [self.donors.dissection(name, size) for name in self.donors.names]
         cuts = {(d.name, cut.name): cut for d in dissections for cut in d.cuts}
@@ -168,7 +183,7 @@ class Workbench:
         )
 
     def _options_key(self, size: int) -> str:
-        hashes = tuple((m.name, m.weights_sha256, m.preprocessing) for m in self.zoo.models)
+        hashes = tuple(model.identity for model in self.zoo.models)
         rule = asdict(self.settings.rule)
         return digest(size, hashes, rule, self.photographs.digest, TOOLCHAIN)
 

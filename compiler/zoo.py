@@ -59,6 +59,12 @@ class ZooModel:
     known_top1: float | None
     weights_sha256: str
 
+    @property
+    def identity(self) -> str:
+        """Everything that what it computes depends on, as one text; part of cache keys."""
+        parts = (self.name, self.architecture, self.options, self.weights_sha256)
+        return repr((*parts, self.preprocessing))
+
     def load(self) -> nn.Module:
         """The network in eval mode, float32, on the CPU; torch's global random state stays.
 
@@ -189,9 +195,9 @@ def _open(token: str, home: Path, progress: Progress | None) -> list[ZooModel]:
     path = Path(token)
     if token == "demo":
         return _demo(home, [donor.name for donor in DEMO_DONORS], progress)
-    if path.is_dir():
+    if _exists(token) and path.is_dir():
         return _folder(path)
-    if path.is_file():
+    if _exists(token) and path.is_file():
         return [model_from_file(path)]
     kind, separator, rest = token.partition(":")
     if separator and kind in ("timm", "random"):

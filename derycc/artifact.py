@@ -134,7 +134,7 @@ def _shapes(built: Built, bench: Workbench) -> list[StitchShape]:
 
 
 def _lock(built: Built, request: Request, options: Options, bench: Workbench) -> str:
-    """What the answer followed from: the same lock, the same network."""
+    """What the answer followed from, and the answer."""
     costs = sorted((key, cost.rounds) for key, cost in bench.table.costs.items())
     content = {
         "format": "derycc.lock/1",
@@ -142,6 +142,7 @@ def _lock(built: Built, request: Request, options: Options, bench: Workbench) ->
         "target": str(bench.target),
         "sizes": list(bench.settings.sizes),
         "request": asdict(request),
+        "budget_us": built.budget_us,
         "views": options.views,
         "donors": {model.name: model.weights_sha256 for model in bench.zoo},
         "images": bench.photographs.digest,
@@ -166,6 +167,7 @@ def _manifest(
         versions=_versions(),
         target=str(bench.target),
         environment=bench.table.environment.fingerprint,
+        machine=asdict(bench.table.environment),
         budget=request.latency,
         zoo=options.zoo,
         network=_network(built, bench),
@@ -244,6 +246,7 @@ def _solver(trial: Trial) -> manifest.Solver:
         answer.gap,
         answer.wall_s,
         answer.seed,
+        trial.order,
     )
 
 

@@ -143,8 +143,9 @@ def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench)
     """Where the build goes: as asked, else under the home folder by target and budget."""
     if out is not None:
         return out
-    words = "".join(c if c.isalnum() or c in ".-" else "-" for c in request.latency)
-    return home / "builds" / f"{bench.target.name}-{words.replace('--', '-')}"
+    asked = f"{bench.target} {request.latency}"
+    words = "".join(c if c.isalnum() or c == "." else " " for c in asked).split()
+    return home / "builds" / "-".join(words)
 
 
 def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:

@@ -16,7 +16,7 @@ from compiler.progress import Progress
 from compiler.verification import Verification, verify
 from compiler.zoo import open_zoo
 from derycc.console import milliseconds, percent
-from derycc.manifest import Manifest, read_manifest
+from derycc.manifest import Manifest, check_files, read_manifest
 from derycc.session import COSTS, WHOLE_PROTOCOL, Options, make_home, open_photographs
 from profilers.measurement import Measurement
 from profilers.profile import profile
@@ -102,6 +102,7 @@ def require(verification: Verification) -> None:
 def bench(folder: Path, options: Options, target: str | None, progress: Progress) -> Benched:
     """Measure a build's network anew, in fresh processes, under the profiling protocol."""
     manifest = read_manifest(folder)
+    check_files(folder, manifest)
     device = get_target(target or manifest.target)
     model = ExportedModel.load(folder / "model.onnx")
     make_home(options.home)
@@ -118,7 +119,7 @@ def bench(folder: Path, options: Options, target: str | None, progress: Progress
             fresh=True,
         )
     progress.finish()
-    return Benched(manifest, table.cost(model))
+    return Benched(manifest, table.cost(model).raw)
 
 
 def verify_build(folder: Path, options: Options, progress: Progress) -> Verification:
@@ -128,6 +129,7 @@ def verify_build(folder: Path, options: Options, progress: Progress) -> Verifica
         UsageError: the folder is no build, or its files were changed.
     """
     manifest = read_manifest(folder)
+    check_files(folder, manifest)
     target = get_target(manifest.target)
     make_home(options.home)
     network = _network(folder, manifest, options, progress)

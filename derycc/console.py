@@ -36,6 +36,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:
     return made
 
 
+_drawing: list["Bars"] = []
+
+
+def close_bars() -> None:
+    """Take away what is still drawn, and show the cursor again; for whoever leaves early."""
+    while _drawing:
+        _drawing[-1].close()
+
+
 class Bars:
     """Draws one bar a phase on a terminal; elsewhere says when a phase begins and ends."""
 
@@ -50,7 +59,7 @@ class Bars:
 
     def start(self, phase: str, total: int | None) -> None:
         """Begin a phase; one that was not finished is closed first."""
-        self._close()
+        self.close()
         self._phase, self._began = phase, time.monotonic()
         if self._drawn:
             self._bar = Progress(
@@ -64,6 +73,7 @@ class Bars:
             )
             self._task = self._bar.add_task(phase, total=total, note="")
             self._bar.start()
+            _drawing.append(self)
         elif not self._quiet:
             steps = "" if total is None else f" ({total} steps)"
             self._console.print(f"{phase}{steps} ...", markup=False)
@@ -75,15 +85,17 @@ class Bars:
 
     def finish(self, summary: str = "") -> None:
         """End the phase with one line that stays."""
-        self._close()
+        self.close()
         if not self._quiet:
             seconds = time.monotonic() - self._began
             self._console.print(f"{summary or self._phase}: {seconds:.1f} s", markup=False)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Take the bar away, if one is drawn."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+            _drawing.remove(self)
 
 
 def milliseconds(us: float) -> str:

@@ -1,7 +1,9 @@
 """`Manifest`: what was built, from what, and predicted beside measured; every build's last file."""
 
+import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -57,7 +59,8 @@ class Quality:
 
     Attributes:
         expected: what the solver expected on the calibration images.
-        calibration: measured on them; the choice between candidates was made by this.
+        calibration: measured on them; the choice between candidates was made by this. Stitches
+            were fitted on the same images, so this flatters stitched networks; `held_out` does not.
         held_out: measured on images that nothing was fitted to or chosen by.
         reference: the donor that agreement is counted with.
     """
@@ -112,6 +115,7 @@ class Solver:
     gap: float | None
     wall_s: float
     seed: int
+    already_tried: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,7 @@ class Manifest:
         versions: of the packages that matter.
         target: the device and its settings, as `--target` takes them.
         environment: fingerprint of the machine that was measured.
+        machine: what the fingerprint was made from, and what else is known of the machine.
         budget: as the user wrote it.
         zoo: as the user wrote it; None: the demo donors.
         network: what was assembled.
@@ -180,6 +185,7 @@ class Manifest:
     versions: dict[str, str]
     target: str
     environment: str
+    machine: dict[str, Any]
     budget: str
     zoo: str | None
     network: Network
@@ -213,6 +219,26 @@ def _stamp() -> TypeAdapter[_Stamp]:
 @cache
 def _adapter() -> TypeAdapter[Manifest]:
     return TypeAdapter(Manifest)
+
+
+def check_files(build: Path, manifest: Manifest) -> None:
+    """Refuse a build whose files are not those that were written.
+
+    Raises:
+        UsageError: naming the first file that is gone or changed.
+    """
+    for name, expected in manifest.files.items():
+        try:
+            found = hashlib.sha256((build / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise UsageError(
+                f"{build / name} cannot be read ({error.strerror}). Build again, or restore it."
+            ) from error
+        if found != expected:
+            raise UsageError(
+                f"{build / name} is not the file that was built: its sha256 begins "
+                f"{found[:12]}, the manifest says {expected[:12]}. Build again, or restore it."
+            )
 
 
 def read_manifest(build: Path) -> Manifest:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from derycc.console import close_bars
 from targets.errors import DeryccError, Interrupted
 
 HOME_VARIABLE = "DERYCC_HOME"
@@ -30,7 +31,7 @@ Home = Annotated[
         default_factory=default_home,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; progress goes to stderr.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 TargetText = Annotated[
     str, typer.Option("--target", help="Device: cpu, cpu:threads=1, ... (derycc targets list).")
@@ -89,12 +90,16 @@ def frame() -> Iterator[None]:
     try:
         yield
     except DeryccError as error:
+        close_bars()
         fail(error)
     except KeyboardInterrupt:
+        close_bars()
         fail(Interrupted("Interrupted. What was measured is kept: the same command goes on."))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
+    finally:
+        close_bars()
 
 
 def fail(error: DeryccError) -> None:

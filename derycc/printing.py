@@ -147,12 +147,19 @@ def network_lines(build: Manifest) -> list[str]:
         if stitch:
             lines.append(f"  stitch   {stitch}")
         lines.append(f"  segment  {segment.model}, {segment.start} to {segment.end}")
-    bound = "-" if build.solver.bound is None else f"{build.solver.bound:.4f}"
-    lines.append(
-        f"Solver: {build.solver.status}, objective {build.solver.objective:.4f}, bound {bound}; "
-        f"{len(build.tried)} candidates built and measured."
-    )
+    lines += [solver_line(build), f"{len(build.tried)} candidates were built and measured."]
     return lines
+
+
+def solver_line(build: Manifest) -> str:
+    """What the solver proved of this network, under the models it believed then."""
+    solver = build.solver
+    expected = f"expected quality {percent(solver.objective)}"
+    if solver.status == "optimal":
+        rest = f" but the {solver.already_tried} tried before it" if solver.already_tried else ""
+        return f"Solver: proven best of all networks{rest}, {expected}."
+    bound = "" if solver.bound is None else f"; none is expected above {percent(solver.bound)}"
+    return f"Solver: {solver.status}, {expected}{bound}."
 
 
 def build_notes(build: Manifest) -> list[str]:

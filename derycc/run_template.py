@@ -17,7 +17,10 @@ FOLDER = Path(__file__).resolve().parent
 def prepare(path: str, network: dict[str, Any]) -> np.ndarray:
     """Resize the short side, crop the centre, normalize: (1, 3, S, S) float32."""
     size = network["input_size"]
-    image = Image.open(path).convert("RGB")
+    try:
+        image = Image.open(path).convert("RGB")
+    except OSError as error:
+        sys.exit(f"cannot read {path} as a photograph: {error}")
     short, (width, height) = math.floor(size / network["crop"]), image.size
     if width <= height:
         width, height = short, int(short * height / width)

@@ -24,8 +24,8 @@ FEW_IMAGES = 1000
 COSTS = "costs.sqlite"
 """The cost store in the home folder."""
 
-STRUCTURES = "cache/structures"
-"""What is known of every block without exporting it again, in the home folder."""
+STRUCTURES = "cache/**/structures"
+"""What is known of every block without exporting it again, as a pattern in the home folder."""
 
 WHOLE_PROTOCOL = Protocol(rounds=5, max_seconds=0.3)
 """How whole networks are measured: promises are kept or broken by these numbers."""
@@ -96,8 +96,8 @@ def _folder(home: Path, dry: bool) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="derycc-") as temporary:
         for path in home.glob(f"{COSTS}*"):
             shutil.copyfile(path, Path(temporary) / path.name)
-        if (home / STRUCTURES).is_dir():
-            shutil.copytree(home / STRUCTURES, Path(temporary) / STRUCTURES)
+        for folder in home.glob(STRUCTURES):
+            shutil.copytree(folder, Path(temporary) / folder.relative_to(home))
         yield Path(temporary)
 
 

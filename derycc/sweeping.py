@@ -55,7 +55,7 @@ def default_budgets(
     fastest = bench.loop(Belief()).fastest(limits).cost("latency_us") * HEADROOM
     first = max(fastest, alone[0].latency.median_us * BELOW_FASTEST)
     last = max(candidate.latency.upper_us for candidate in alone) * HEADROOM
-    return tuple(f"{us / 1000:.2f}ms" for us in np.geomspace(first, last, points))
+    return tuple(f"{us / 1000:.4g}ms" for us in np.geomspace(first, last, points))
 
 
 def sweep(bench: Workbench, request: Request, budgets: tuple[str, ...]) -> tuple[Point, ...]:

@@ -1,7 +1,7 @@
 """`Measurement`: what was measured of one model on one target, with its statistics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from math import comb, sqrt
@@ -60,6 +60,11 @@ class Measurement:
     def n(self) -> int:
         """Number of samples in all rounds."""
         return sum(len(samples) for samples in self.rounds)
+
+    @property
+    def raw(self) -> "Measurement":
+        """As the clock gave it, without the sentinel's correction: what promises are kept by."""
+        return replace(self, scales=())
 
     @property
     def median_us(self) -> float:

@@ -31,6 +31,8 @@ from targets.errors import UsageError, WorkspaceError
 
 DRIFT = 0.02
 """A session whose sentinel differs by more than this share from the usual one is rescaled."""
+MAX_DRIFT = 0.2
+"""Beyond this share a session is left as it is: its rounds then widen the interval."""
 
 _BATCH = 400
 _ENVIRONMENT = TypeAdapter(Environment)
@@ -289,10 +291,11 @@ def _batches(keys: Iterable[str]) -> list[list[str]]:
 
 
 def _scales(connection: Connection, environment: Environment) -> dict[str, float]:
-    """For each session whose sentinel drifted, the factor that takes its samples back.
+    """For each session whose sentinel drifted a little, the factor that takes its samples back.
 
     Drift shows at the round's beginning, middle and end alike. A sentinel that is now slower, now
-    faster than usual is noise, to which a correction would only add.
+    faster than usual is noise, to which a correction would only add; one that drifted by more than
+    `MAX_DRIFT` tells of another state of the machine, which no factor describes.
     """
     query = select(sentinels.c.protocol, sentinels.c.session, sentinels.c.seconds).where(
         sentinels.c.environment == environment.fingerprint
@@ -305,7 +308,9 @@ def _scales(connection: Connection, environment: Environment) -> dict[str, float
         usual = median(median(seconds) for seconds in sessions.values())
         for session, seconds in sessions.items():
             if min(seconds) > usual * (1 + DRIFT) or max(seconds) < usual * (1 - DRIFT):
-                scales[session] = usual / median(seconds)
+                factor = usual / median(seconds)
+                if 1 / (1 + MAX_DRIFT) <= factor <= 1 + MAX_DRIFT:
+                    scales[session] = factor
     return scales
 
 

@@ -13,7 +13,7 @@ from compiler.candidates import Candidate, Candidates, Photographs, answer
 from compiler.images import ImageSet
 from compiler.network import Blueprint, Segment
 from compiler.workbench import Workbench
-from targets.errors import UnknownNameError
+from targets.errors import DataError, UnknownNameError
 from targets.target import get_target
 
 EFFICIENT, RESIDUAL = "test_efficientnet.random", "test_resnet.random"
@@ -106,13 +106,22 @@ def test_a_fresh_measurement_replaces_the_stored_one(
 def test_labels_are_judged_where_there_are_any(
     bench: Workbench, pictures: ImageSet, tmp_path: Path
 ) -> None:
-    photographs = Photographs(pictures, pictures, 1)
+    photographs = Photographs(*pictures.split(0.5), 1)
 
     judged = candidates_in(tmp_path, bench, photographs).quality(Blueprint.pure(EFFICIENT, 64))
 
-    assert judged.calibration == judged.held_out
+    assert judged.held_out.score == judged.held_out.top1
     assert judged.calibration.top1 is not None
     assert judged.calibration.score == judged.calibration.top1
+
+
+def test_a_photograph_that_calibrates_cannot_judge(pictures: ImageSet) -> None:
+    first, rest = pictures.subset([0, 1]), pictures.subset([1, 2])
+
+    with pytest.raises(DataError, match="is also there to calibrate with") as caught:
+        Photographs(first, rest)
+
+    assert pictures.paths[1] in str(caught.value)
 
 
 def test_other_pictures_views_reference_or_preprocessing_make_another_network(

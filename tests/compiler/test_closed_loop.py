@@ -100,7 +100,7 @@ def test_quality_that_stitches_really_cost_is_learned(toys: Toys) -> None:
     stitched = [trial for trial in trials if trial.candidate.blueprint.stitches]
     assert belief.drops.slope > DropModel().slope
     assert belief.drops.observations == len(stitched) > 0
-    assert all(seen.drop > 0.3 for seen in belief.observations)
+    assert all(seen.drop > 0.3 for seen in belief.observations.values())
 
 
 def test_the_search_ends_after_some_candidates_without_gain(toys: Toys) -> None:
@@ -148,14 +148,15 @@ def test_of_equally_good_networks_the_one_that_agrees_and_then_the_faster_one_le
     assert latencies == sorted(latencies)
 
 
-def test_a_residual_is_the_median_of_what_was_seen() -> None:
+def test_a_residual_is_the_median_and_the_upper_quartile_of_what_was_seen() -> None:
     belief = Belief()
     before = belief.residual
 
-    belief.residuals += [Interval(-1.0, 2.0), Interval(5.0, 9.0), Interval(3.0, 3.0)]
+    seen = [Interval(-1.0, 2.0), Interval(5.0, 9.0), Interval(3.0, 3.0)]
+    belief.residuals |= {Blueprint.pure(f"m{i}", 16): value for i, value in enumerate(seen)}
 
     assert before == Interval(0.0, 0.0)
-    assert belief.residual == Interval(3.0, 3.0)
+    assert belief.residual == Interval(3.0, 6.0)
 
 
 def test_an_absurd_budget_is_refused_with_the_fastest_possible(toys: Toys) -> None:

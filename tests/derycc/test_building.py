@@ -1,0 +1,138 @@
+"""Building: the choice is measured anew, and a budget that is missed is said."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from compiler.candidates import Candidate, Judged
+from compiler.closed_loop import Trial
+from compiler.latency_model import Interval
+from compiler.network import Blueprint
+from compiler.progress import Silent
+from compiler.quality import Quality
+from compiler.verification import Verification
+from compiler.workbench import Workbench
+from derycc import building
+from derycc.building import Request, budget_us, build, limits, out_folder
+from profilers.measurement import Measurement
+from targets.errors import BudgetMissedError, UnknownNameError, VerificationError
+
+GOOD = Verification(5, 1.0, 0.0, 1.0, True)
+
+
+def candidate(name: str, us: float, quality: float) -> Candidate:
+    measured = Measurement("key", name, ((us * 1e-6,) * 3,), (0.0,), False)
+    judged = Quality(5, quality, None, quality)
+    return Candidate(Blueprint.pure(name, 64), None, Path(), Judged(judged, judged), measured)  # type: ignore[arg-type]
+
+
+def trial(name: str, us: float, quality: float, budget: float = 1000.0) -> Trial:
+    made = candidate(name, us, quality)
+    return Trial(None, Interval(us, us), quality, made, us <= budget, 0)  # type: ignore[arg-type]
+
+
+class Pretended:
+    """A bench whose networks take `anew` microseconds when they are measured again."""
+
+    progress = Silent()
+
+    def __init__(self, found: tuple[Trial, ...], anew: dict[str, float]) -> None:
+        self.found = found
+        self.anew = anew
+        self.searches: list[tuple[Trial, ...]] = []
+        self.candidates = self
+
+    def loop(self, _: object) -> "Pretended":
+        return self
+
+    def search(self, _: object, most: int, before: tuple[Trial, ...] = ()) -> tuple[Trial, ...]:
+        self.searches.append(before)
+        return before or self.found
+
+    def make(self, blueprint: Blueprint, fresh: bool) -> Candidate:
+        assert fresh
+        name = blueprint.segments[0].model
+        return candidate(name, self.anew[name], 0.5)
+
+
+@pytest.fixture
+def all_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "verified", lambda *_: GOOD)
+
+
+@pytest.mark.usefixtures("all_verified")
+def test_the_best_that_keeps_the_budget_a_second_time_is_built() -> None:
+    found = (trial("best", 900.0, 0.9), trial("second", 800.0, 0.8))
+    bench: Any = Pretended(found, {"best": 1100.0, "second": 810.0})
+
+    built = build(Request("1ms"), bench)
+
+    assert built.candidate.blueprint == Blueprint.pure("second", 64)
+    assert built.candidate.latency.median_us == pytest.approx(810.0)
+    assert [one.within for one in built.trials] == [True, False]
+    assert bench.searches == [()]
+
+
+def test_a_budget_that_nothing_keeps_when_measured_is_missed() -> None:
+    bench: Any = Pretended((trial("only", 900.0, 0.9),), {"only": 1100.0})
+
+    with pytest.raises(BudgetMissedError) as missed:
+        build(Request("1ms"), bench)
+
+    assert str(missed.value) == (
+        "None of the networks that were built (1) keeps 1 ms when it is measured. The closest "
+        "takes 1.1 ms, 1.1 ms at the upper end of its 95 % interval: "
+        "64px only[input..output]. Ask for that much, try more --candidates, or measure on a "
+        "quieter machine."
+    )
+    assert [len(before) for before in bench.searches] == [0, 1]
+
+
+def test_an_engine_that_differs_is_not_published(
+    desk: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "verify", lambda *_: replace(GOOD, cosine=0.5, repeatable=False))
+    made = desk.candidates.make(Blueprint.pure("test_resnet.random", 64))
+
+    with pytest.raises(VerificationError, match=r"least cosine of the logits is 0\.500000") as bad:
+        building.verified(made, desk)
+
+    assert "a second run gave another answer. Nothing was published." in str(bad.value)
+
+
+def test_a_share_counts_from_the_donor_at_its_own_size(desk: Workbench) -> None:
+    whole = desk.candidates.make(Blueprint.pure("test_resnet.random", 160)).latency.median_us
+
+    assert budget_us("50% of test_resnet", desk) == pytest.approx(whole / 2)
+    with pytest.raises(UnknownNameError):
+        budget_us("50% of nothing", desk)
+
+
+def test_a_share_of_a_profiled_donor_measures_nothing_more(desk: Workbench) -> None:
+    share = SimpleNamespace(share=0.5, model="donor")
+    model = SimpleNamespace(name="donor", preprocessing=SimpleNamespace(input_size=64))
+    bench: Any = SimpleNamespace(
+        zoo=SimpleNamespace(find=lambda _: model),
+        wanted=SimpleNamespace(donors={("donor", 64): None}),
+        latency_model=SimpleNamespace(wholes={("donor", 64): Interval(200.0, 220.0)}),
+    )
+
+    assert building._share_us(share, bench) == 100.0  # type: ignore[arg-type]
+
+
+def test_limits_are_the_requests(desk: Workbench) -> None:
+    bounds = limits(Request("2ms", 1, 5_000_000, 300), desk)
+
+    assert (bounds.latency_us, bounds.stitches, bounds.params) == (2000.0, 1, 5_000_000)
+
+
+def test_a_build_without_a_folder_goes_under_the_home(desk: Workbench, tmp_path: Path) -> None:
+    request = Request("75% of net")
+
+    assert out_folder(None, request, tmp_path, desk) == (
+        tmp_path / "builds" / "reference-75-of-net"
+    )
+    assert out_folder(tmp_path / "here", request, tmp_path, desk) == tmp_path / "here"

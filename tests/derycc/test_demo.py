@@ -1,0 +1,49 @@
+"""The demo: the commands that it announces are those that it runs."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.main import get_command
+
+from derycc import commands
+from derycc.cli import app
+
+if TYPE_CHECKING:
+    from tests.derycc.conftest import Workshop
+
+STEPS = ("zoo_fetch", "zoo_list", "profile", "sweep", "build")
+
+
+def test_every_step_is_announced_and_run(
+    workshop: "Workshop", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: list[str] = []
+    for step in STEPS:
+        monkeypatch.setattr(commands, step, lambda *_, step=step, **__: run.append(step))
+
+    result = workshop.derycc("demo", "--home", tmp_path, "--target", "reference")
+
+    announced = [line for line in result.stdout.splitlines() if line.startswith("$ derycc ")]
+    names = [line.split()[2] for line in announced]
+    assert result.exit_code == 0
+    assert tuple(run) == STEPS
+    assert names == ["zoo", "zoo", "profile", "sweep", "build"]
+    for line in announced:
+        root = get_command(app)
+        name, *words = shlex.split(line)[2:]
+        command = root.commands[name]  # type: ignore[attr-defined]
+        command.make_context(name, words, resilient_parsing=False)
+
+
+def test_a_step_that_fails_ends_the_demo_with_its_code(
+    workshop: "Workshop", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise typer.Exit(7)
+
+    monkeypatch.setattr(commands, "zoo_fetch", fail)
+
+    assert workshop.derycc("demo", "--home", tmp_path).exit_code == 7

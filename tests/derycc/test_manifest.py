@@ -1,0 +1,51 @@
+"""Manifest: what is written is read back; what is damaged or of another format is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from derycc.manifest import FORMAT, NAME, Manifest, read_manifest
+from targets.errors import UsageError
+
+
+def changed(folder: Path, papers: Manifest, **fields: Any) -> Path:
+    content = json.loads(papers.to_json())
+    (folder / NAME).write_text(json.dumps({**content, **fields}))
+    return folder
+
+
+def test_a_manifest_is_read_back_equal(papers: Manifest, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(papers.to_json())
+
+    assert read_manifest(tmp_path) == papers
+    assert papers.format == FORMAT
+
+
+def test_another_format_is_refused_whatever_its_fields_are(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text('{"format": "derycc.manifest/2", "derycc": "9.0", "new": 1}')
+
+    with pytest.raises(UsageError) as refused:
+        read_manifest(tmp_path)
+
+    assert str(refused.value) == (
+        f"{tmp_path / NAME} has the format 'derycc.manifest/2'; this derycc reads "
+        "'derycc.manifest/1'. Use the derycc that wrote it (version 9.0)."
+    )
+
+
+def test_a_damaged_field_is_named(papers: Manifest, tmp_path: Path) -> None:
+    network = {**json.loads(papers.to_json())["network"], "input_size": "large"}
+    changed(tmp_path, papers, network=network)
+
+    with pytest.raises(UsageError, match=r"is damaged: network\.input_size: Input should be"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": 1}', b"{}"])
+def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / NAME).write_bytes(content)
+
+    with pytest.raises(UsageError, match=r"is damaged: .* Build again, or restore the file\.$"):
+        read_manifest(tmp_path)

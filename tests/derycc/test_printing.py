@@ -1,0 +1,104 @@
+"""Printing: tables say what was measured, and notes what to think of it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from compiler.workbench import Workbench
+from derycc.manifest import Manifest
+from derycc.printing import (
+    build_notes,
+    build_table,
+    network_lines,
+    point_data,
+    profile_notes,
+    profile_table,
+    sweep_table,
+)
+from derycc.sweeping import Point
+
+
+def text(table: Table, width: int = 160) -> str:
+    console = Console(width=width, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def test_a_prediction_that_is_far_off_is_noted(papers: Manifest) -> None:
+    latency = replace(papers.latency, predicted_us=500.0, measured_us=1000.0, noisy=True)
+    data = replace(papers.data, caution=None)
+
+    notes = build_notes(replace(papers, latency=latency, data=data))
+
+    assert notes == [
+        "measured is 2.00 times predicted, so the blocks seem to have been measured while the "
+        "machine was in another state. Measure them anew: derycc profile --fresh.",
+        "the final measurement is noisy; measure again with derycc bench.",
+    ]
+
+
+def test_a_build_as_predicted_has_only_its_caution(papers: Manifest) -> None:
+    assert build_notes(papers) == [papers.data.caution]
+
+
+def test_quality_is_called_what_it_is(papers: Manifest) -> None:
+    score = replace(papers.quality.calibration, top1=0.5)
+    with_labels = replace(papers, quality=replace(papers.quality, calibration=score))
+
+    assert "agreement, calibration" in text(build_table(papers))
+    assert "top-1, calibration" in text(build_table(with_labels))
+
+
+@pytest.mark.parametrize(
+    ("status", "tried", "bound", "said"),
+    [
+        ("optimal", 0, 0.5, "Solver: proven best of all networks, expected quality 50.0 %."),
+        (
+            "optimal",
+            2,
+            0.5,
+            "Solver: proven best of all networks but the 2 tried before it, expected quality "
+            "50.0 %.",
+        ),
+        (
+            "feasible",
+            0,
+            0.75,
+            "Solver: feasible, expected quality 50.0 %; none is expected above 75.0 %.",
+        ),
+        ("feasible", 0, None, "Solver: feasible, expected quality 50.0 %."),
+    ],
+)
+def test_the_solver_says_no_more_than_it_proved(
+    papers: Manifest, status: str, tried: int, bound: float | None, said: str
+) -> None:
+    solver = replace(papers.solver, status=status, already_tried=tried, bound=bound, objective=0.5)
+
+    assert network_lines(replace(papers, solver=solver))[-2] == said
+
+
+def test_refused_budgets_are_a_line_of_dashes() -> None:
+    point = Point("1us", None, "Too fast.")
+
+    assert "none: see below" in text(sweep_table([point]))
+    assert point_data(point) == {"budget": "1us", "refusal": "Too fast."}
+
+
+def test_noisy_measurements_are_counted(desk: Workbench) -> None:
+    noisy = SimpleNamespace(noisy=True, interval_us=(1.0, 2.0), median_us=1.5)
+    costs = dict.fromkeys(desk.table.costs, noisy)
+    bench: Any = SimpleNamespace(
+        wanted=desk.wanted,
+        latency_model=desk.latency_model,
+        target=desk.target,
+        table=SimpleNamespace(costs=costs, cost=lambda _: noisy),
+    )
+
+    assert f"{len(costs)} of {len(costs)} measurements are noisy" in profile_notes(bench)[-1]
+    assert "noisy" in text(profile_table(bench))
+    assert len(profile_notes(desk)) == 2
