@@ -28,6 +28,7 @@ from targets.target import get_target
 IMAGES = Path(__file__).resolve().parent.parent.parent / "shared" / "images"
 CALIBRATION = IMAGES / "imagenet_train500_1percls_288px.zip"
 JUDGES = IMAGES / "imagenet_val500_10cls_224px.zip"
+TARGET = "cpu:threads=1"
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -42,7 +43,9 @@ def main() -> None:
         print(f"skipped: the images are not there ({JUDGES.name})")
         return
     sizes = tuple(arguments.size or (224,))
-    options = Options(default_home(), sizes=sizes, data=CALIBRATION, judge_data=JUDGES, views=1)
+    options = Options(
+        default_home(), TARGET, sizes=sizes, data=CALIBRATION, judge_data=JUDGES, views=1
+    )
     request = Request("", candidates=arguments.candidates)
     with open_workbench(options, Bars()) as bench:
         alone = donors_alone(bench)
@@ -77,7 +80,7 @@ def main() -> None:
 
 
 def _machine() -> dict[str, object]:
-    environment = Environment.capture(get_target("cpu"), get_backend("ort"))
+    environment = Environment.capture(get_target(TARGET), get_backend("ort"))
     packages = ("torch", "timm", "onnx", "onnxruntime", "ortools")
     return {
         "date": datetime.now(UTC).date().isoformat(),

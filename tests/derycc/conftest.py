@@ -107,9 +107,9 @@ class Workshop:
         }
 
 
-def draw(folder: Path) -> None:
+def draw(folder: Path, seed: int) -> None:
     folder.mkdir()
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for i in range(10):
         pixels = random.integers(0, 256, (9 + i % 3, 9, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((80, 90)).save(folder / f"{i}.png")
@@ -123,8 +123,8 @@ def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     made = Workshop(tmp_path_factory.mktemp("workshop"))
-    draw(made.plain)
-    draw(made.labelled)
+    draw(made.plain, 0)
+    draw(made.labelled, 1)
     rows = "".join(f"{i}.png,{i % 5}\n" for i in range(10))
     (made.labelled / "labels.csv").write_text(f"file,index\n{rows}")
     result = made.run("build", "--latency", STITCHED, "--out", made.build)

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from derycc.session import STRUCTURES
-
 if TYPE_CHECKING:
     from tests.derycc.conftest import Workshop
 
@@ -356,16 +354,20 @@ def test_the_same_command_twice_gives_the_same_network(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["build", "home"]
 
 
-def test_a_build_from_nothing_follows_the_same_lock(workshop: "Workshop", tmp_path: Path) -> None:
-    for structures in workshop.home.glob(STRUCTURES):  # hashes alone, to save time
-        shutil.copytree(structures, tmp_path / structures.relative_to(workshop.home))
+def test_fitting_everything_again_follows_the_same_lock(
+    workshop: "Workshop", tmp_path: Path
+) -> None:
+    home = workshop.copy("home", tmp_path)
+    for kind in ("networks", "stitches"):
+        (fitted,) = home.glob(f"cache/**/{kind}")
+        shutil.rmtree(fitted)
 
-    result = workshop.run("build", "--latency", "1.2ms", home=tmp_path)
+    result = workshop.run("build", "--latency", "1.2ms", home=home)
 
     assert result.exit_code == 0, result.output
-    folder = tmp_path / "builds" / "reference-1.2ms"
-    lock = (folder / "derycc.lock").read_text()
-    assert lock == (workshop.build / "derycc.lock").read_text()
+    old, new = map(workshop.content, (workshop.build, home / "builds" / "reference-1.2ms"))
+    same = ("derycc.lock", "model.onnx", "network.safetensors")
+    assert [old[name] for name in same] == [new[name] for name in same]
 
 
 def test_a_sweep_prints_donors_budgets_and_refusals(workshop: "Workshop") -> None:

@@ -2,16 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compiler.candidates import Photographs
-from compiler.images import ImageSet
 from compiler.progress import Silent
 from derycc.session import WHOLE_PROTOCOL, Options, _protocols, caution, labelled, open_photographs
 from profilers.protocol import Protocol
-from targets.errors import UsageError
+from targets.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tests.derycc.conftest import Workshop
@@ -32,6 +31,13 @@ def test_photographs_to_judge_with_may_be_others(workshop: "Workshop") -> None:
 
     assert (len(photographs.calibration), len(photographs.held_out)) == (10, 10)
     assert labelled(photographs.held_out)
+
+
+def test_photographs_that_were_calibrated_with_do_not_judge(workshop: "Workshop") -> None:
+    options = replace(workshop.options(), judge_data=workshop.plain)
+
+    with pytest.raises(DataError, match=r"The photograph 0\.png is also there to calibrate with"):
+        open_photographs(options, Silent())
 
 
 def test_without_data_the_demo_photographs_are_fetched(
@@ -57,8 +63,8 @@ def test_options_that_contradict_each_other_are_refused(options: Options, said: 
 
 
 def test_few_photographs_are_too_few_for_a_claim() -> None:
-    few = Photographs(ImageSet(Path(), ()), ImageSet(Path(), ("a",) * 35))
-    enough = Photographs(ImageSet(Path(), ()), ImageSet(Path(), ("a",) * 1000))
+    few: Any = SimpleNamespace(held_out=range(35))
+    enough: Any = SimpleNamespace(held_out=range(1000))
 
     assert "35 held-out photographs (standard error about 7 points)" in str(caution(few))
     assert caution(enough) is None
