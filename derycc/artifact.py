@@ -20,7 +20,7 @@ from derycc import __version__, manifest
 from derycc.building import Built, Request
 from derycc.doctor import REQUIRED
 from derycc.report import report_html
-from derycc.session import Options, caution, labelled
+from derycc.session import DEMO_PHOTOGRAPHS, Options, caution, labelled
 from targets.errors import UsageError, WorkspaceError
 
 LOCK = "derycc.lock"
@@ -186,7 +186,7 @@ def _manifest(
             calibration=len(photographs.calibration),
             held_out=len(photographs.held_out),
             labelled=labelled(photographs.held_out),
-            source="demo photographs" if options.data is None else str(options.data),
+            source=DEMO_PHOTOGRAPHS if options.data is None else str(options.data.resolve()),
             digest=photographs.digest,
             caution=caution(photographs),
         ),

@@ -1,6 +1,6 @@
 """Checking a finished build: does its engine still compute, and still keep its budget?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from compiler.verification import Verification, verify
 from compiler.zoo import open_zoo
 from derycc.console import milliseconds, percent
 from derycc.manifest import Manifest, check_files, read_manifest
-from derycc.session import COSTS, WHOLE_PROTOCOL, Options, make_home, open_photographs
+from derycc.session import (
+    COSTS,
+    DEMO_PHOTOGRAPHS,
+    WHOLE_PROTOCOL,
+    Options,
+    make_home,
+    open_photographs,
+)
 from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.store import CostStore
@@ -133,13 +140,21 @@ def verify_build(folder: Path, options: Options, progress: Progress) -> Verifica
     target = get_target(manifest.target)
     make_home(options.home)
     network = _network(folder, manifest, options, progress)
-    images = open_photographs(options, progress).held_out
+    images = open_photographs(_recorded(options, manifest), progress).held_out
     model = ExportedModel.load(folder / "model.onnx")
     progress.start(f"verifying on {len(images)} photographs", None)
     with get_backend(target.backend).compile(model, target) as engine:
         verification = verify(network, engine, images)
     progress.finish()
     return verification
+
+
+def _recorded(options: Options, manifest: Manifest) -> Options:
+    """The options, with the photographs that the build was made with where none are named."""
+    source = Path(manifest.data.source)
+    if options.data is None and manifest.data.source != DEMO_PHOTOGRAPHS and source.exists():
+        return replace(options, data=source)
+    return options
 
 
 def _network(folder: Path, manifest: Manifest, options: Options, progress: Progress) -> Network:

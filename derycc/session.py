@@ -27,6 +27,9 @@ COSTS = "costs.sqlite"
 STRUCTURES = "cache/**/structures"
 """What is known of every block without exporting it again, as a pattern in the home folder."""
 
+DEMO_PHOTOGRAPHS = "demo photographs"
+"""What a manifest calls the photographs that are used where the user names none."""
+
 WHOLE_PROTOCOL = Protocol(rounds=5, max_seconds=0.3)
 """How whole networks are measured: promises are kept or broken by these numbers."""
 

@@ -36,10 +36,13 @@ class Point:
 
 def donors_alone(bench: Workbench) -> tuple[Candidate, ...]:
     """Every donor at its own input size, measured and judged whole, fastest first."""
-    found = [
-        bench.candidates.make(Blueprint.pure(model.name, model.preprocessing.input_size))
-        for model in bench.zoo
-    ]
+    bench.progress.start("judging and measuring the donors alone", len(bench.zoo))
+    found = []
+    for done, model in enumerate(bench.zoo):
+        bench.progress.update(done, model.name)
+        blueprint = Blueprint.pure(model.name, model.preprocessing.input_size)
+        found.append(bench.candidates.make(blueprint))
+    bench.progress.finish()
     return tuple(sorted(found, key=lambda candidate: candidate.latency.median_us))
 
 
