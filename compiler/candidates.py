@@ -1,7 +1,6 @@
 """Candidates: networks that are really built, tuned, judged and measured whole."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +25,9 @@ from targets.errors import DataError
 from targets.target import Target
 
 INPUT_NAME, OUTPUT_NAME = "image", "logits"
+FITTING_SHARE = 0.6
+"""Share of the calibration images that is fitted to; the rest chooses between candidates."""
+
 WEIGHTS, MODEL, QUALITY = "network.safetensors", "model.onnx", "quality.json"
 
 
@@ -34,9 +36,9 @@ class Photographs:
     """The images of a build, split once and for all.
 
     Attributes:
-        calibration: stitches are fitted and candidates are chosen on these.
+        calibration: stitches are fitted on some of these, candidates are chosen on the others.
         held_out: nothing is fitted or chosen on these; reported quality comes from them.
-        views_per_image: crops and flips of each calibration image.
+        views_per_image: crops and flips of each image that is fitted to.
     """
 
     calibration: ImageSet
@@ -54,6 +56,16 @@ class Photographs:
                 )
 
     @property
+    def fitting(self) -> ImageSet:
+        """The calibration images that stitches and batch-norm statistics are fitted to."""
+        return self.calibration.split(FITTING_SHARE, seed=1)[0]
+
+    @property
+    def choosing(self) -> ImageSet:
+        """The calibration images that candidates are chosen by: nothing is fitted to them."""
+        return self.calibration.split(FITTING_SHARE, seed=1)[1]
+
+    @property
     def digest(self) -> str:
         """Changes with any image, label, split or number of views."""
         return digest(self.calibration.digest, self.held_out.digest, self.views_per_image)
@@ -61,7 +73,12 @@ class Photographs:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A network's quality on the images that choose and on those that report."""
+    """A network's quality on the images that choose and on those that report.
+
+    Attributes:
+        calibration: on the calibration images that nothing was fitted to.
+        held_out: on images that took no part in any choice.
+    """
 
     calibration: Quality
     held_out: Quality
@@ -118,7 +135,8 @@ class Candidates:
         self._store = store
         self._protocol = protocol
         self._images = photographs.digest
-        self._answers: dict[str, Mapping[str, Logits]] = {}
+        self._answers: dict[str, Logits] = {}
+        self._confirmed: dict[Blueprint, Candidate] = {}
 
     def quality(self, blueprint: Blueprint) -> Judged:
         """Build and judge a network, or read what was judged before."""
@@ -145,6 +163,12 @@ class Candidates:
         )
         weights = self._folder(blueprint) / WEIGHTS
         return Candidate(blueprint, model, weights, judged, table.cost(model).raw)
+
+    def confirm(self, blueprint: Blueprint) -> Candidate:
+        """The candidate with samples of this very run, taken once however often it is chosen."""
+        if blueprint not in self._confirmed:
+            self._confirmed[blueprint] = self.make(blueprint, fresh=True)
+        return self._confirmed[blueprint]
 
     def network(self, blueprint: Blueprint) -> Network:
         """The torch network, tuned as it was when it was judged."""
@@ -173,7 +197,7 @@ class Candidates:
 
     def _judge(self, network: Network) -> Judged:
         return Judged(
-            self._quality(network, "calibration", self.photographs.calibration),
+            self._quality(network, "choosing", self.photographs.choosing),
             self._quality(network, "held_out", self.photographs.held_out),
         )
 
@@ -185,12 +209,12 @@ class Candidates:
         if part not in self._answers:
             size = self.donors.model(self.reference).preprocessing.input_size
             network = build(Blueprint.pure(self.reference, size), self.donors)
-            self._answers[part] = {"logits": answer(network, images)}
-        return self._answers[part]["logits"]
+            self._answers[part] = answer(network, images)
+        return self._answers[part]
 
     def _views(self, network: Network) -> Views:
         return Views(
-            self.photographs.calibration, network.preprocessing, self.photographs.views_per_image
+            self.photographs.fitting, network.preprocessing, self.photographs.views_per_image
         )
 
     def _photograph(self, blueprint: Blueprint) -> np.ndarray:

@@ -6,6 +6,7 @@ second moments are one matrix, and every pair's ridge regression reads its block
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, fx
@@ -29,7 +30,8 @@ class StitchOption:
         source: the cut it comes from.
         target_model: donor whose block begins at `target`.
         target: the cut it goes to.
-        r2: explained share of the target activation's variance, on the calibration views.
+        r2: explained share of the target activation's variance, on views that the regression has
+            not seen; negative where it does worse than the mean would.
     """
 
     size: int
@@ -99,6 +101,10 @@ class GridMoments:
         self._sum = torch.zeros(width, dtype=torch.float64)
         self._gram = torch.zeros(width, width, dtype=torch.float64)
 
+    def __bool__(self) -> bool:
+        """Whether there are any samples."""
+        return self._n > 0
+
     def columns_of(self, model: int, cut: int) -> list[_Column]:
         """The columns that a cut fills: one, or none."""
         return [column for column in self.columns if (column.model, column.cut) == (model, cut)]
@@ -118,10 +124,19 @@ class GridMoments:
         self._sum += rows.sum(0, dtype=torch.float64)
         self._gram += (rows.T @ rows).double()
 
-    def covariance(self) -> Tensor:
-        """Centred second moments."""
-        mean = self._sum / self._n
-        return self._gram / self._n - torch.outer(mean, mean)
+    @property
+    def mean(self) -> Tensor:
+        """First moments."""
+        return self._first + self._sum / self._n
+
+    def covariance(self, mean: Tensor | None = None) -> Tensor:
+        """Second moments about a mean; about their own where none is given."""
+        own = self._sum / self._n
+        centred = self._gram / self._n - torch.outer(own, own)
+        if mean is None:
+            return centred
+        apart = self.mean - mean
+        return centred + torch.outer(apart, apart)
 
 
 def stitch_options(
@@ -130,28 +145,39 @@ def stitch_options(
     views: Iterable[Tensor],
     rule: PairRule = PairRule(),
     progress: Callable[[int], None] | None = None,
+    checks: Iterable[Tensor] = (),
 ) -> tuple[StitchOption, ...]:
-    """The stitches worth offering to the solver, with their R2 on the views.
+    """The stitches worth offering to the solver, with their R2.
+
+    With few photographs a regression between wide activations learns them by heart: it explains
+    everything it was fitted to and nothing else. So R2 is taken on other photographs.
 
     Args:
         dissections: the donors, all at one input size.
         preprocessings: how each donor normalizes, in the same order.
-        views: batches (N, 3, S, S) of pixels in [0, 1].
+        views: batches (N, 3, S, S) of pixels in [0, 1] that regressions are fitted to.
         rule: which pairs are looked at and kept.
         progress: called with the number of views done.
+        checks: batches of other photographs, to take R2 on; none: R2 is taken on `views`.
     """
-    moments = {grid: GridMoments(grid, columns) for grid, columns in _columns(dissections).items()}
+    fitted, checked = _moments(dissections), _moments(dissections)
     chains = [[d.module(b.start, b.end) for b in d.blocks[:-1]] for d in dissections]
     done = 0
-    for pixels in views:
+    for moments, pixels in chain(((fitted, v) for v in views), ((checked, v) for v in checks)):
         _add_batch(moments, chains, [p.normalize(pixels) for p in preprocessings])
         done += len(pixels)
         if progress is not None:
             progress(done)
     found = [
-        option for moment in moments.values() for option in _options(dissections, moment, rule)
+        option
+        for grid, moment in fitted.items()
+        for option in _options(dissections, moment, checked[grid], rule)
     ]
     return tuple(sorted(found, key=_order))
+
+
+def _moments(dissections: Sequence[Dissection]) -> dict[Grid, GridMoments]:
+    return {grid: GridMoments(grid, columns) for grid, columns in _columns(dissections).items()}
 
 
 def _order(option: StitchOption) -> tuple[str, int, str, int]:
@@ -188,8 +214,8 @@ def _add_batch(
 ) -> None:
     """Run every donor once; every cut's activation goes to the grids that it can be brought to."""
     samples: dict[Grid, list[Tensor]] = {grid: [] for grid in moments}
-    for m, (chain, x) in enumerate(zip(chains, inputs, strict=True)):
-        for c, block in enumerate(chain, start=1):
+    for m, (blocks, x) in enumerate(zip(chains, inputs, strict=True)):
+        for c, block in enumerate(blocks, start=1):
             x = block(x)
             for grid, moment in moments.items():
                 samples[grid] += [moment.sample(x, col) for col in moment.columns_of(m, c)]
@@ -198,9 +224,12 @@ def _add_batch(
 
 
 def _options(
-    dissections: Sequence[Dissection], moment: GridMoments, rule: PairRule
+    dissections: Sequence[Dissection], moment: GridMoments, check: GridMoments, rule: PairRule
 ) -> list[StitchOption]:
     covariance = moment.covariance()
+    unseen = (
+        _Unseen(check.covariance(moment.mean), check.covariance().diagonal()) if check else None
+    )
     kept: list[StitchOption] = []
     targets = [column for column in moment.columns if column.shape.kind == "pointwise"]
     for column in moment.columns:
@@ -212,19 +241,40 @@ def _options(
             and rule.allows(source, dissections[target.model].cuts[target.cut])
         ]
         if allowed:
-            scored = _regress(dissections, covariance, column, allowed)
+            scored = _regress(dissections, covariance, unseen, column, allowed)
             kept += _best_per_donor(scored, rule.per_cut)
     return kept
 
 
+@dataclass(frozen=True, slots=True)
+class _Unseen:
+    """Moments of photographs that nothing was fitted to.
+
+    Attributes:
+        about: second moments about the mean of the fitted photographs, which predictions use.
+        variance: about their own mean, which R2 compares with.
+    """
+
+    about: Tensor
+    variance: Tensor
+
+
 def _regress(
-    dissections: Sequence[Dissection], covariance: Tensor, column: _Column, targets: list[_Column]
+    dissections: Sequence[Dissection],
+    covariance: Tensor,
+    unseen: _Unseen | None,
+    column: _Column,
+    targets: list[_Column],
 ) -> list[StitchOption]:
     """One source against all its targets: one Cholesky factor serves them all."""
-    xx = covariance[column.span, column.span].contiguous()
-    together = torch.cat([covariance[column.span, t.span] for t in targets], dim=1)
-    found = explained(xx, together, ridge_weight(xx, together))
-    variance = covariance.diagonal()
+    xx, together = _blocks(covariance, column, targets)
+    weight = ridge_weight(xx, together)
+    found, variance = explained(xx, together, weight), covariance.diagonal()
+    if unseen is not None:
+        found = explained(*_blocks(unseen.about, column, targets), weight)
+        columns = torch.cat([torch.arange(t.span.start, t.span.stop) for t in targets])
+        variance = unseen.variance
+        found += (variance - unseen.about.diagonal())[columns]
     options, begin = [], 0
     origin = dissections[column.model]
     for t in targets:
@@ -237,6 +287,12 @@ def _regress(
         options.append(option)
         begin = end
     return options
+
+
+def _blocks(moments: Tensor, column: _Column, targets: list[_Column]) -> tuple[Tensor, Tensor]:
+    """Moments of a source with itself, and with all its targets side by side."""
+    xx = moments[column.span, column.span].contiguous()
+    return xx, torch.cat([moments[column.span, t.span] for t in targets], dim=1)
 
 
 def _best_per_donor(options: list[StitchOption], most: int) -> list[StitchOption]:

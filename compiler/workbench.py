@@ -191,14 +191,16 @@ class Workbench:
         """The stitch options at one size as JSON rows."""
         photographs = self.photographs
         geometry = self.zoo.models[0].preprocessing.at(size)
-        views = Views(photographs.calibration, geometry, photographs.views_per_image)
-        self.progress.start(f"fitting all stitches at {size} px", len(views))
+        views = Views(photographs.fitting, geometry, photographs.views_per_image)
+        checks = Views(photographs.choosing, geometry)
+        self.progress.start(f"fitting all stitches at {size} px", len(views) + len(checks))
         options = stitch_options(
             [self.donors.dissection(name, size) for name in self.donors.names],
             [self.donors.preprocessing(name, size) for name in self.donors.names],
             views,
             self.settings.rule,
             self.progress.update,
+            checks,
         )
         self.progress.finish(f"{len(options)} stitches at {size} px")
         return [

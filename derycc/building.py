@@ -94,7 +94,7 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
     loop = bench.loop(belief or Belief())
     trials = loop.search(bounds, request.candidates)
     while trials[0].within:
-        candidate = bench.candidates.make(trials[0].candidate.blueprint, fresh=True)
+        candidate = bench.candidates.confirm(trials[0].candidate.blueprint)
         if candidate.latency.upper_us <= bounds.latency_us:
             verification = verified(candidate, bench)
             return Built(bounds.latency_us, trials[0], candidate, trials, verification)

@@ -59,8 +59,8 @@ class Quality:
 
     Attributes:
         expected: what the solver expected on the calibration images.
-        calibration: measured on them; the choice between candidates was made by this. Stitches
-            were fitted on the same images, so this flatters stitched networks; `held_out` does not.
+        calibration: measured on those of them that nothing was fitted to; the choice between
+            candidates was made by this.
         held_out: measured on images that nothing was fitted to or chosen by.
         reference: the donor that agreement is counted with.
     """

@@ -90,7 +90,7 @@ def test_agreement_is_counted_with_the_reference_at_its_own_size(
     theirs = bench.donors.module(RESIDUAL)(torch.stack(pixels)).argmax(1).numpy()
     assert candidate.judged.held_out.agreement == float((ours == theirs).mean())
     assert candidate.judged.held_out.images == 4
-    assert candidate.judged.calibration.images == 6
+    assert candidate.judged.calibration.images == len(photographs.choosing)
     assert candidate.judged.calibration.top1 is None
 
 
@@ -113,6 +113,13 @@ def test_labels_are_judged_where_there_are_any(
     assert judged.held_out.score == judged.held_out.top1
     assert judged.calibration.top1 is not None
     assert judged.calibration.score == judged.calibration.top1
+
+
+def test_what_is_fitted_to_does_not_choose(photographs: Photographs) -> None:
+    fitting, choosing = photographs.fitting, photographs.choosing
+
+    assert set(fitting.paths).isdisjoint(choosing.paths)
+    assert {*fitting.paths, *choosing.paths} == set(photographs.calibration.paths)
 
 
 def test_a_photograph_that_calibrates_cannot_judge(pictures: ImageSet) -> None:

@@ -99,6 +99,44 @@ def test_a_fit_is_numpys_regression_over_all_positions(
         assert option.shape == StitchShape.between(option.source, option.target)
 
 
+def test_r2_is_taken_on_views_that_nothing_was_fitted_to(
+    toys: tuple[Dissection, Dissection],
+) -> None:
+    fitted, unseen = batches(1), batches(3, mean=0.3)[2:]
+    donors = {d.name: d for d in toys}
+    both = [PREPROCESSING] * 2
+
+    found = stitch_options(toys, both, fitted, ALL, checks=unseen)
+
+    assert found
+    for option in found:
+        sides = [
+            activations(donors[model], cut, views, stride)
+            for views in (fitted, unseen)
+            for model, cut, stride in (
+                (option.source_model, option.source, option.shape.stride),
+                (option.target_model, option.target, 1),
+            )
+        ]
+        assert option.r2 == pytest.approx(unseen_r2(*sides), abs=1e-3)
+
+
+def activations(donor: Dissection, cut: Cut, views: list[torch.Tensor], stride: int) -> np.ndarray:
+    with torch.no_grad():
+        found = donor.module(donor.cuts[0], cut)(PREPROCESSING.normalize(torch.cat(views)))
+    kept = found[:, :, ::stride, ::stride].double()
+    return kept.permute(0, 2, 3, 1).flatten(0, 2).numpy()
+
+
+def unseen_r2(x: np.ndarray, y: np.ndarray, seen_x: np.ndarray, seen_y: np.ndarray) -> float:
+    """Fitted to x and y, judged on the others, by numpy."""
+    a, b = x - x.mean(0), y - y.mean(0)
+    penalty = RIDGE * np.square(a).mean() * len(a)
+    weight = np.linalg.solve(a.T @ a + penalty * np.eye(a.shape[1]), a.T @ b)
+    residual = seen_y - y.mean(0) - (seen_x - x.mean(0)) @ weight
+    return float(1 - np.square(residual).sum() / np.square(seen_y - seen_y.mean(0)).sum())
+
+
 def regression(left: torch.Tensor, right: torch.Tensor) -> float:
     a, b = (t.double().permute(0, 2, 3, 1).flatten(0, 2).numpy() for t in (left, right))
     a, b = a - a.mean(0), b - b.mean(0)

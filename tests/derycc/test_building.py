@@ -52,8 +52,7 @@ class Pretended:
         self.searches.append(before)
         return before or self.found
 
-    def make(self, blueprint: Blueprint, fresh: bool) -> Candidate:
-        assert fresh
+    def confirm(self, blueprint: Blueprint) -> Candidate:
         name = blueprint.segments[0].model
         return candidate(name, self.anew[name], 0.5)
 
