@@ -10,7 +10,7 @@ from typing import Any
 
 from targets.errors import WorkspaceError
 
-FORMAT = "v2"
+FORMAT = "v3"
 """Raised whenever the same inputs begin to give other results: old entries are then not found."""
 
 

@@ -49,7 +49,7 @@ class Trial:
     @property
     def quality(self) -> float:
         """Measured quality on the calibration images: what choices are made by."""
-        return self.candidate.judged.calibration.score
+        return self.candidate.judged.score
 
     @property
     def whole_donor(self) -> bool:

@@ -147,7 +147,7 @@ class Workbench:
         """The networks that can be assembled."""
         self._check_classes()
         latency = self.latency_model
-        quality = {key: judged.calibration.score for key, judged in self.judged_donors.items()}
+        quality = {key: judged.score for key, judged in self.judged_donors.items()}
         dissections = [
             self.donors.dissection(name, size)
             for size in self.settings.sizes

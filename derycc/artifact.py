@@ -176,6 +176,7 @@ def _manifest(
         quality=manifest.Quality(
             expected=built.trial.expected,
             calibration=_score(built.candidate.judged.calibration),
+            chosen_by=built.candidate.judged.score,
             held_out=_score(built.candidate.judged.held_out),
             reference=bench.reference,
         ),

@@ -59,14 +59,16 @@ class Quality:
 
     Attributes:
         expected: what the solver expected on the calibration images.
-        calibration: measured on those of them that nothing was fitted to; the choice between
-            candidates was made by this.
+        calibration: measured on those of them that nothing was fitted to: all for a whole donor.
+        chosen_by: what the choice between candidates was made by: the calibration score, put on a
+            level with that of whole donors.
         held_out: measured on images that nothing was fitted to or chosen by.
         reference: the donor that agreement is counted with.
     """
 
     expected: float
     calibration: Score
+    chosen_by: float
     held_out: Score
     reference: str
 
