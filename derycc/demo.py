@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from derycc import commands
+from derycc.commands.build import build
+from derycc.commands.profile import profile
+from derycc.commands.sweep import sweep
+from derycc.commands.zoo import zoo_fetch, zoo_list
 from derycc.console import stdout
 
 LATENCY = "75% of tf_efficientnet_lite2"
@@ -13,22 +16,22 @@ SIZE = 224
 def run_demo(home: Path, target: str) -> None:
     """Fetch, list, profile, sweep and build with the demo donors and photographs."""
     _say(f"derycc zoo fetch demo --home {home}", "pretrained ImageNet weights, 70 photographs")
-    commands.zoo_fetch(home)
+    zoo_fetch(home)
     _say("derycc zoo list", "the donors")
-    commands.zoo_list(home)
+    zoo_list(home)
     _say(
         f"derycc profile --target {target} --size {SIZE}", "what every block costs on this machine"
     )
-    commands.profile(home, target, size=[SIZE])
+    profile(home, target, size=[SIZE])
     _say(
         f"derycc sweep --target {target} --size {SIZE}", "the best network for each of six budgets"
     )
-    commands.sweep(home, target=target, size=[SIZE])
+    sweep(home, target=target, size=[SIZE])
     _say(
         f'derycc build --target {target} --size {SIZE} --latency "{LATENCY}"',
         "one budget, all the way to a verified engine",
     )
-    commands.build(home, LATENCY, target, size=[SIZE])
+    build(home, LATENCY, target, size=[SIZE])
 
 
 def _say(command: str, why: str) -> None:

@@ -80,6 +80,11 @@ Quick = Annotated[
     bool, typer.Option("--quick", help="Measure for a fifth of the time, less exactly.")
 ]
 
+Stitches = Annotated[int, typer.Option("--stitches", help="Most stitching layers.", min=0)]
+CandidateCount = Annotated[
+    int, typer.Option("--candidates", help="Most networks to build and measure.", min=1)
+]
+
 
 @contextmanager
 def frame() -> Iterator[None]:

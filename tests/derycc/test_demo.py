@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from derycc import commands
+from derycc import demo as steps
 from derycc.cli import app
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def test_every_step_is_announced_and_run(
 ) -> None:
     run: list[str] = []
     for step in STEPS:
-        monkeypatch.setattr(commands, step, lambda *_, step=step, **__: run.append(step))
+        monkeypatch.setattr(steps, step, lambda *_, step=step, **__: run.append(step))
 
     result = workshop.derycc("demo", "--home", tmp_path, "--target", "reference")
 
@@ -44,6 +44,6 @@ def test_a_step_that_fails_ends_the_demo_with_its_code(
     def fail(*_: object) -> None:
         raise typer.Exit(7)
 
-    monkeypatch.setattr(commands, "zoo_fetch", fail)
+    monkeypatch.setattr(steps, "zoo_fetch", fail)
 
     assert workshop.derycc("demo", "--home", tmp_path).exit_code == 7

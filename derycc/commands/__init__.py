@@ -1,0 +1,20 @@
+"""The commands of the command line, one module a verb; each imports what it needs when it runs."""
+
+import typer
+
+from derycc.commands import build, check, demo, profile, sweep, zoo
+
+
+def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    zoo_app.command("list")(zoo.zoo_list)
+    zoo_app.command("fetch")(zoo.zoo_fetch)
+    for command in (
+        profile.profile,
+        build.build,
+        sweep.sweep,
+        check.bench,
+        check.verify,
+        demo.demo,
+    ):
+        app.command()(command)

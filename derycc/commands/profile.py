@@ -1,0 +1,50 @@
+"""`derycc profile`: what blocks, donors and stitches cost on a target."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from derycc.options import (
+    AsJson,
+    Data,
+    DryRun,
+    Home,
+    Quick,
+    Sizes,
+    TargetText,
+    ZooText,
+    frame,
+    print_json,
+)
+
+
+def profile(
+    home: Home,
+    target: TargetText = "cpu",
+    zoo: ZooText = None,
+    size: Sizes = None,
+    data: Data = None,
+    quick: Quick = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure anew what is already measured.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measures every block, donor and stitch shape on the target; goes on where it was stopped."""
+    from derycc.console import Bars, stdout
+    from derycc.printing import plan_lines, profile_data, profile_notes, profile_table
+    from derycc.session import Options, open_workbench
+
+    with frame():
+        options = Options(home, target, zoo, tuple(size or ()), data, quick=quick, fresh=fresh)
+        with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
+            if dry_run:
+                plan = workbench.profile.plan(workbench.wanted)
+                print_json(asdict(plan)) if as_json else typer.echo("\n".join(plan_lines(plan)))
+            elif as_json:
+                print_json(profile_data(workbench))
+            else:
+                stdout().print(profile_table(workbench))
+                typer.echo("\n".join(profile_notes(workbench)))

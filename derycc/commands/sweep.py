@@ -1,0 +1,86 @@
+"""`derycc sweep`: the best networks for a row of budgets."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from derycc.options import (
+    AsJson,
+    CandidateCount,
+    Data,
+    Home,
+    JudgeData,
+    Quick,
+    Sizes,
+    Stitches,
+    TargetText,
+    ViewCount,
+    ZooText,
+    frame,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from derycc.building import Request
+    from derycc.session import Options
+
+
+def sweep(
+    home: Home,
+    budgets: Annotated[
+        list[str] | None,
+        typer.Option("--latency", help="A budget; may be repeated; a spread if left out."),
+    ] = None,
+    points: Annotated[int, typer.Option("--points", help="Budgets of the spread.", min=2)] = 6,
+    target: TargetText = "cpu",
+    zoo: ZooText = None,
+    size: Sizes = None,
+    data: Data = None,
+    judge_data: JudgeData = None,
+    views: ViewCount = 2,
+    stitches: Stitches = 2,
+    candidates: CandidateCount = 4,
+    quick: Quick = False,
+    as_json: AsJson = False,
+) -> None:
+    """Builds for a row of budgets and prints them beside the donors alone."""
+    from derycc.building import Request
+    from derycc.session import Options
+
+    with frame():
+        options = Options(home, target, zoo, tuple(size or ()), data, judge_data, views, quick)
+        request = Request("", stitches, candidates=candidates)
+        _sweep(options, request, tuple(budgets or ()), points, as_json)
+
+
+def _sweep(
+    options: "Options", request: "Request", budgets: tuple[str, ...], points: int, as_json: bool
+) -> None:
+    from derycc.console import Bars, stdout
+    from derycc.printing import candidate_data, donors_table, point_data, sweep_table
+    from derycc.session import caution, open_workbench
+    from derycc.sweeping import default_budgets, donors_alone
+    from derycc.sweeping import sweep as run
+    from targets.budget import parse_latency
+
+    for text in budgets:
+        parse_latency(text)
+    with open_workbench(options, Bars(quiet=as_json)) as workbench:
+        alone = donors_alone(workbench)
+        found = run(
+            workbench, request, budgets or default_budgets(workbench, request, alone, points)
+        )
+        note = caution(workbench.photographs)
+    if as_json:
+        rows = [point_data(point) for point in found]
+        donors = [candidate_data(candidate) for candidate in alone]
+        print_json({"donors": donors, "points": rows, "caution": note})
+        return
+    out = stdout()
+    out.print(donors_table(alone))
+    out.print(sweep_table(found))
+    for point in found:
+        if point.refusal:
+            typer.echo(f"{point.budget}: {point.refusal}")
+    if note:
+        typer.echo(f"Note: {note}")
