@@ -6,47 +6,23 @@ that repeat (residual unit, inverted residual, transformer block): the field's *
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-import torch
 from torch import fx, nn
 
 from backends.model import TensorSpec
+from compiler.cut import Cut, prefix_tokens, stride_of, tensor_spec
+from compiler.extraction import extract
 from compiler.graph import aten_graph
+from compiler.liveness import Liveness
 from compiler.macs import node_macs
-from compiler.units import unit_ends
+from compiler.units import first_positions, module_stack, unit_ends
 from targets.errors import UnknownNameError, ZooError
 
-INPUT, OUTPUT = "input", "output"
+__all__ = ["INPUT", "OUTPUT", "STEM", "Block", "Cut", "Dissection", "Node", "dissect"]
 
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A legal boundary: the tensor that alone crosses it.
-
-    Attributes:
-        name: the module that ends here, in the donor's own naming (`blocks.4.2`).
-        position: index of the last graph node before the cut.
-        tensor: what crosses, for batch 1.
-        stride: input pixels per grid step of that tensor.
-        depth: share of the donor's nodes that lie before the cut, 0 to 1.
-    """
-
-    name: str
-    position: int
-    tensor: TensorSpec
-    stride: int
-    depth: float
-
-    @property
-    def channels(self) -> int:
-        """Channels of the tensor that crosses."""
-        return self.tensor.shape[self.tensor.layout.index("C")]
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Height and width of the tensor that crosses, empty where it is not NCHW."""
-        return self.tensor.shape[2:] if self.tensor.layout == "NCHW" else ()
+INPUT, STEM, OUTPUT = "input", "stem", "output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +51,103 @@ class Block:
         return f"{self.model}@{self.size}/{self.start.name}..{self.end.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One repeated module of a donor: the field's node.
+
+    Attributes:
+        name: the module's name in the donor.
+        start: the cut before it: the end of the node before, or the donor's stem.
+        end: the cut behind it.
+        params: parameters between the two.
+        macs: multiply-accumulates of convolutions and linear layers between the two, batch 1.
+    """
+
+    name: str
+    start: Cut
+    end: Cut
+    params: int
+    macs: int
+
+
 class Dissection:
     """One donor at one input size, cut at the ends of its repeated modules."""
 
-    def __init__(self, name: str, graph: fx.GraphModule, input_size: int) -> None:
+    def __init__(
+        self, name: str, graph: fx.GraphModule, input_size: int, prefix: int | None = None
+    ) -> None:
+        """Find the cuts.
+
+        Args:
+            name: the donor's name in messages and block names.
+            graph: from `compiler.graph.aten_graph`.
+            input_size: pixels a side.
+            prefix: class and register tokens, where the donor says how many it has.
+        """
         self.name = name
         self.input_size = input_size
         self._graph = graph
-        self._nodes = [node for node in graph.graph.nodes if node.op.startswith("call_")]
-        self._live = _live_after(graph, self._nodes)
+        self._prefix = prefix
+        self._liveness = Liveness(graph)
+        self._nodes = self._liveness.nodes
+        self._legal = self._liveness.legal
+        if len(self._liveness.answers) != 1:
+            raise ZooError(f"{name} does not answer with one tensor. Leave this donor out.")
         self.cuts = self._find_cuts()
         if len(self.cuts) < 3:
             raise ZooError(
                 f"{name} has no position where a single activation is live between its repeated "
                 "modules, so it cannot lend blocks. Leave this donor out."
             )
+        self.stem = self._find_stem()
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks between neighbouring cuts, in order."""
         return tuple(self.block(a, b) for a, b in zip(self.cuts, self.cuts[1:], strict=False))
 
+    @property
+    def boundaries(self) -> tuple[Cut, ...]:
+        """The cut before the first node, and the one behind every node."""
+        return (self.stem, *self.cuts[1:-1])
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The donor's repeated modules, in order; its stem and its head are none."""
+        found = []
+        for start, end in pairwise(self.boundaries):
+            block = self.block(start, end)
+            found.append(Node(end.name, start, end, block.params, block.macs))
+        return tuple(found)
+
+    def node(self, name: str) -> Node:
+        """The node of this name; raises UnknownNameError where there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise UnknownNameError(f"node of {self.name}", name, [node.name for node in self.nodes])
+
+    def every_cut(self) -> tuple[Cut, ...]:
+        """Every position where one activation alone crosses, named by the module it ends."""
+        thinned = {cut.position: cut for cut in self.boundaries}
+        found = [self.cuts[0]]
+        for position, node in self._legal.items():
+            cut = thinned.get(position) or self._cut(self._module_ended(position), position, node)
+            found += [cut] if cut else []
+        return (*found, self.cuts[-1])
+
     def cut(self, name: str) -> Cut:
         """The cut of this name; raises UnknownNameError where there is none."""
-        for cut in self.cuts:
+        for cut in (*self.cuts, self.stem):
             if cut.name == name:
                 return cut
         raise UnknownNameError(f"cut of {self.name}", name, [cut.name for cut in self.cuts])
 
     def block(self, start: Cut, end: Cut) -> Block:
         """The run between two cuts, with its parameters and MACs counted."""
-        inside = self._nodes[start.position + 1 : end.position + 1]
-        names = {name for node in inside for name, _ in self._parameters(node)}
-        params = sum(self._graph.get_parameter(name).numel() for name in names)
+        inside = self._inside(start, end)
+        parameters = {p for node in inside for p in self._parameters(node)}
+        params = sum(parameter.numel() for parameter in parameters)
         return Block(self.name, self.input_size, start, end, params, sum(map(node_macs, inside)))
 
     def block_called(self, name: str) -> Block:
@@ -116,52 +156,61 @@ class Dissection:
 
     def module(self, start: Cut, end: Cut) -> fx.GraphModule:
         """The run between two cuts as a module that shares the donor's parameters by name."""
-        inside = self._nodes[start.position + 1 : end.position + 1]
-        return _extract(self._graph, inside, self._crossing(start.position))
+        return extract(self._graph, self._liveness, start.position, end.position)
 
-    def _crossing(self, position: int) -> fx.Node:
-        if position < 0:
-            node: fx.Node = self._graph.graph.find_nodes(op="placeholder")[0]
-            return node
-        return self._live[position][0]
+    def _inside(self, start: Cut, end: Cut) -> list[fx.Node]:
+        return self._nodes[start.position + 1 : end.position + 1]
 
-    def _parameters(self, node: fx.Node) -> Iterator[tuple[str, nn.Parameter]]:
+    def _parameters(self, node: fx.Node) -> Iterator[nn.Parameter]:
+        """The parameters that a node needs; those behind free values are made anew in its block."""
+        if self._liveness.is_free(node):
+            return
         if node.op == "call_module":
-            module = self._graph.get_submodule(str(node.target))
-            for name, parameter in module.named_parameters():
-                yield f"{node.target}.{name}", parameter
-        for source in node.all_input_nodes:
+            yield from self._graph.get_submodule(str(node.target)).parameters()
+        for source in self._liveness.free_sources(node):
             attribute = _attribute(self._graph, source)
             if isinstance(attribute, nn.Parameter):
-                yield str(source.target), attribute
+                yield attribute
 
     def _find_cuts(self) -> tuple[Cut, ...]:
-        # The last node ends the network: a cut behind it would leave an empty block.
-        legal = {
-            position: live[0]
-            for position, live in enumerate(self._live[:-1])
-            if len(live) == 1 and position >= self._last_use_of_input()
-        }
-        ends = unit_ends(self._nodes, legal)
-        found = [
-            (ends[position], position, node) for position, node in legal.items() if position in ends
-        ]
+        ends = unit_ends(self._nodes, self._legal)
+        found = [self._cut(name, at, self._legal[at]) for at, name in ends.items()]
+        inner = [cut for cut in found if cut is not None]
+        total = len(inner) + 1
         first = TensorSpec(INPUT, (1, 3, self.input_size, self.input_size))
-        cuts = [Cut(INPUT, -1, first, 1, 0.0)]
-        total = len(found) + 1
-        for i, (name, position, node) in enumerate(found):
-            spec = _spec(name, node)
-            if spec is not None:
-                stride = _stride(self.input_size, spec)
-                cuts.append(Cut(name, position, spec, stride, (i + 1) / total))
-        last = _spec(OUTPUT, self._nodes[-1])
-        assert last is not None
-        cuts.append(Cut(OUTPUT, len(self._nodes) - 1, last, 0, 1.0))
-        return tuple(cuts)
+        last = tensor_spec(OUTPUT, self._liveness.answers[0], self._liveness.input)
+        if last is None:
+            raise ZooError(f"{self.name} does not answer with one tensor. Leave this donor out.")
+        return (
+            Cut(INPUT, -1, first, 1, 0.0),
+            *(replace(cut, depth=(i + 1) / total) for i, cut in enumerate(inner)),
+            Cut(OUTPUT, len(self._nodes) - 1, last, 0, 1.0),
+        )
 
-    def _last_use_of_input(self) -> int:
-        (placeholder,) = self._graph.graph.find_nodes(op="placeholder")
-        return max(i for i, node in enumerate(self._nodes) if placeholder in node.all_input_nodes)
+    def _find_stem(self) -> Cut:
+        """The last legal cut before the first node; the input where there is none."""
+        first = first_positions(self._nodes, {self.cuts[1].name})[self.cuts[1].name]
+        before = [position for position in self._legal if position < first]
+        for position in reversed(before):
+            cut = self._cut(STEM, position, self._legal[position])
+            if cut is not None:
+                return cut
+        return self.cuts[0]
+
+    def _cut(self, name: str, position: int, node: fx.Node) -> Cut | None:
+        spec = tensor_spec(name, node, self._liveness.input)
+        if spec is None:
+            return None
+        prefix = prefix_tokens(spec, self._prefix)
+        return Cut(name, position, spec, stride_of(self.input_size, spec, prefix), 0.0, prefix)
+
+    def _module_ended(self, position: int) -> str:
+        """The outermost module that ends at a position; else the operator's own name."""
+        following = self._nodes[position + 1]
+        going_on = {path for path, _ in module_stack(following)}
+        stack = [path for path, _ in module_stack(self._nodes[position]) if path]
+        ended = [path for path in stack if path not in going_on]
+        return ended[0] if ended else self._nodes[position].name
 
 
 def dissect(model: nn.Module, input_size: int, name: str = "model") -> Dissection:
@@ -175,28 +224,9 @@ def dissect(model: nn.Module, input_size: int, name: str = "model") -> Dissectio
     Raises:
         ZooError: the model cannot be exported, or has no cut.
     """
-    return Dissection(name, aten_graph(model, input_size, name), input_size)
-
-
-def _live_after(graph: fx.GraphModule, nodes: list[fx.Node]) -> list[list[fx.Node]]:
-    """For every position, the activations that later nodes still need."""
-    last_use = dict.fromkeys(nodes, -1)
-    for i, node in enumerate(nodes):
-        last_use.update({source: i for source in node.all_input_nodes if source in last_use})
-    for source in graph.graph.output_node().all_input_nodes:
-        last_use[source] = len(nodes)
-    live: list[list[fx.Node]] = []
-    current: list[fx.Node] = []
-    for i, node in enumerate(nodes):
-        born = [] if _is_batch_size(node) else [node]
-        current = [n for n in current + born if last_use[n] > i]
-        live.append(current)
-    return live
-
-
-def _is_batch_size(node: fx.Node) -> bool:
-    """A read of the batch size: free at any position, since every tensor carries it."""
-    return node.target is torch.ops.aten.sym_size.int and bool(node.args[1] == 0)
+    own = getattr(model, "num_prefix_tokens", None)
+    prefix = own if isinstance(own, int) else None
+    return Dissection(name, aten_graph(model, input_size, name), input_size, prefix)
 
 
 def _attribute(graph: fx.GraphModule, node: fx.Node) -> object:
@@ -204,51 +234,3 @@ def _attribute(graph: fx.GraphModule, node: fx.Node) -> object:
         return None
     owner, _, name = str(node.target).rpartition(".")
     return getattr(graph.get_submodule(owner), name)
-
-
-def _stride(input_size: int, spec: TensorSpec) -> int:
-    """Input pixels per grid step: from the height, or the number of tokens (NLC)."""
-    side = spec.shape[1] ** 0.5 if spec.layout == "NLC" else spec.shape[spec.layout.find("H")]
-    return max(1, round(input_size / side))
-
-
-def _spec(name: str, node: fx.Node) -> TensorSpec | None:
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        return None
-    shape = (1, *(int(size) for size in value.shape[1:]))
-    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."), _layout(shape))
-
-
-def _layout(shape: tuple[int, ...]) -> str:
-    """Inputs are square, and so is every grid: equal sides in front mean channels last."""
-    if len(shape) == 4:
-        return "NHWC" if shape[1] == shape[2] != shape[3] else "NCHW"
-    return "NLC" if len(shape) == 3 else "NC"
-
-
-def _extract(graph: fx.GraphModule, inside: list[fx.Node], crossing: fx.Node) -> fx.GraphModule:
-    """The nodes `inside` as a module of one input: the tensor that crosses before them."""
-    new = fx.Graph()
-    x = new.placeholder("x")
-    x.meta = dict(crossing.meta)
-    copies: dict[fx.Node, fx.Node] = {crossing: x}
-
-    def copied(node: fx.Node) -> fx.Node:
-        if node in copies:
-            return copies[node]
-        if _is_batch_size(node):
-            copies[node] = new.call_function(torch.ops.aten.sym_size.int, (x, 0))
-        elif node.op == "get_attr":
-            copies[node] = new.node_copy(node)
-        else:
-            raise AssertionError(f"{node.name} crosses the cut beside {crossing.name}")
-        copies[node].meta = dict(node.meta)
-        return copies[node]
-
-    for node in inside:
-        if not _is_batch_size(node):
-            copies[node] = new.node_copy(node, copied)
-    new.output(copies[inside[-1]] if inside else x)
-    new.lint()
-    return fx.GraphModule(graph, new)

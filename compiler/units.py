@@ -1,6 +1,6 @@
 """Units: the repeated modules of a network (residual unit, MBConv, transformer block)."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Mapping
 
 from torch import fx
 
@@ -12,7 +12,8 @@ def unit_ends(nodes: list[fx.Node], legal: Container[int]) -> dict[int, str]:
 
     A unit is a composite module with a computation of its own (no bare container) that stands in
     a row of its like: it has a numbered name, or siblings of its class. Of nested units the
-    innermost counts whose end is at a `legal` position. A network without any (a plain chain of
+    innermost counts whose end is at a `legal` position. A composite module beside the units of a
+    stage (patch merging, downsampling) is a unit too. A network without any (a plain chain of
     layers) falls back to its numbered layers.
     """
     last: dict[str, int] = {}
@@ -22,8 +23,19 @@ def unit_ends(nodes: list[fx.Node], legal: Container[int]) -> dict[int, str]:
             last[path] = position
             kinds[path] = kind
     units = {path for path in _units(kinds) if last[path] in legal}
-    innermost = {path for path in units if not any(o.startswith(path + ".") for o in units)}
-    return {last[path]: path for path in sorted(innermost, key=last.__getitem__)}
+    innermost = {path for path in units if not any(_inside(other, path) for other in units)}
+    beside = {path for path in _beside(kinds, innermost) if last[path] in legal}
+    return {last[path]: path for path in sorted(innermost | beside, key=last.__getitem__)}
+
+
+def first_positions(nodes: list[fx.Node], names: Container[str]) -> dict[str, int]:
+    """Position of the first node of every module in `names`."""
+    first: dict[str, int] = {}
+    for position, node in enumerate(nodes):
+        for path, _ in module_stack(node):
+            if path in names:
+                first.setdefault(path, position)
+    return first
 
 
 def module_stack(node: fx.Node) -> list[tuple[str, str]]:
@@ -32,15 +44,33 @@ def module_stack(node: fx.Node) -> list[tuple[str, str]]:
     return [(path, kind if isinstance(kind, str) else kind.__name__) for path, kind in stack]
 
 
-def _units(kinds: dict[str, str]) -> set[str]:
-    # By name, at any distance: a list of modules is never called, so it is not in `kinds`.
-    parents = {path[:end] for path in kinds for end, sign in enumerate(path) if sign == "."}
+def _units(kinds: Mapping[str, str]) -> set[str]:
     own = {path for path in kinds if path and not kinds[path].endswith(_CONTAINERS)}
-    composite = {path for path in own & parents if _is_row(path, kinds)}
+    composite = {path for path in own & _parents(kinds) if _is_row(path, kinds)}
     return composite or {path for path in own if _number(path)}
 
 
-def _is_row(path: str, kinds: dict[str, str]) -> bool:
+def _beside(kinds: Mapping[str, str], units: set[str]) -> set[str]:
+    """Composite modules that stand in a numbered stage beside its units."""
+    stages = {path for path in _parents(units) if _number(path)}
+    return {
+        path
+        for path in kinds.keys() & _parents(kinds) - units
+        if path.rpartition(".")[0] in stages
+        and not any(_inside(unit, path) or _inside(path, unit) for unit in units)
+    }
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    """By name, at any distance: a list of modules is never called, so it has no kind."""
+    return {path[:end] for path in paths for end, sign in enumerate(path) if sign == "."}
+
+
+def _inside(path: str, around: str) -> bool:
+    return path.startswith(around + ".")
+
+
+def _is_row(path: str, kinds: Mapping[str, str]) -> bool:
     """Numbered (`blocks.4.2`), or one of several of its class side by side (`s1.b1`, `s1.b2`)."""
     if _number(path):
         return True
