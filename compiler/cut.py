@@ -1,5 +1,6 @@
 """Cut: a legal boundary of a network, and the tensor that alone crosses it."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isqrt
 
@@ -10,6 +11,7 @@ from backends.model import TensorSpec
 from compiler.liveness import size_expression
 
 _MOST_PREFIX_TOKENS = 16
+_FAR = 64
 _CHANNELS_FIRST = (torch.ops.aten.conv2d.default, torch.ops.aten.batch_norm.default)
 _CHANNELS_LAST = (torch.ops.aten.layer_norm.default, torch.ops.aten.linear.default)
 
@@ -102,22 +104,33 @@ def _layout(shape: tuple[int, ...], node: fx.Node) -> str:
     if len(shape) == 4:
         first, last = shape[2] == shape[3], shape[1] == shape[2]
         if first and last:
-            return "NHWC" if _feeds_channels_last(node) else "NCHW"
+            return "NHWC" if _is_channels_last(node) else "NCHW"
         return "NCHW" if first else "NHWC" if last else "?" * 4
     return {2: "NC", 3: "NLC"}.get(len(shape), "?" * len(shape))
 
 
-def _feeds_channels_last(node: fx.Node) -> bool:
-    """Whether the first operator behind `node` that cares takes the last dimension as channels."""
-    queue = list(node.users)
-    for user in queue[:64]:
-        if user.op == "call_module" or user.target in _CHANNELS_FIRST:
+def _is_channels_last(node: fx.Node) -> bool:
+    """What the nearest operator that cares says, behind the node or else before it."""
+    behind = _channels_last(list(node.users), lambda near: near.users)
+    before = _channels_last([node], lambda near: near.all_input_nodes) if behind is None else None
+    return bool(behind or before)
+
+
+def _channels_last(
+    queue: list[fx.Node], near: Callable[[fx.Node], Iterable[fx.Node]]
+) -> bool | None:
+    """Whether an operator takes or makes the last dimension as channels; None: none says it."""
+    for i in range(_FAR):
+        if i == len(queue):
+            break
+        target = queue[i].target
+        if target in _CHANNELS_FIRST or isinstance(target, str):  # a module is a batch-norm
             return False
-        if user.target in _CHANNELS_LAST:
+        if target in _CHANNELS_LAST:
             return True
-        if user.target is not torch.ops.aten.permute.default:
-            queue.extend(user.users)
-    return False
+        if target is not torch.ops.aten.permute.default:
+            queue.extend(node for node in near(queue[i]) if node not in queue)
+    return None
 
 
 def _is_square(number: int) -> bool:
