@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from math import isqrt
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from backends.model import TensorSpec
 from compiler.liveness import size_expression
 
 _MOST_PREFIX_TOKENS = 16
 _FAR = 64
-_CHANNELS_FIRST = (torch.ops.aten.conv2d.default, torch.ops.aten.batch_norm.default)
+_CHANNELS_FIRST = (torch.ops.aten.conv2d.default,)
 _CHANNELS_LAST = (torch.ops.aten.layer_norm.default, torch.ops.aten.linear.default)
 
 
@@ -124,13 +124,20 @@ def _channels_last(
         if i == len(queue):
             break
         target = queue[i].target
-        if target in _CHANNELS_FIRST or isinstance(target, str):  # a module is a batch-norm
+        if target in _CHANNELS_FIRST or _is_batch_norm(queue[i]):
             return False
         if target in _CHANNELS_LAST:
             return True
         if target is not torch.ops.aten.permute.default:
             queue.extend(node for node in near(queue[i]) if node not in queue)
     return None
+
+
+def _is_batch_norm(node: fx.Node) -> bool:
+    owner = node.graph.owning_module
+    if node.op != "call_module" or owner is None:
+        return False
+    return isinstance(owner.get_submodule(str(node.target)), nn.BatchNorm2d)
 
 
 def _is_square(number: int) -> bool:

@@ -6,7 +6,7 @@ markers, batch-norm operators and attention become modules again.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -62,7 +62,7 @@ def marked(model: nn.Module) -> Iterator[None]:
     stochastic = [(path, part) for path, part in model.named_modules() if _is_stochastic(part)]
     try:
         for path, part in stochastic:
-            part.forward = _marker(path)  # type: ignore[method-assign]
+            part.forward = _marker(path)
         yield
     finally:
         for _, part in stochastic:
@@ -91,11 +91,12 @@ def _is_stochastic(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.dropout._DropoutNd) or kind.__name__ in _STOCHASTIC
 
 
-def _marker(path: str) -> "nn.Module":
+def _marker(path: str) -> Callable[[Tensor], Tensor]:
     def mark(x: Tensor) -> Tensor:
-        return torch.ops.derycc.stochastic(x, path)  # type: ignore[no-any-return]
+        y: Tensor = torch.ops.derycc.stochastic(x, path)
+        return y
 
-    return mark  # type: ignore[return-value]
+    return mark
 
 
 def _restore_batch_norm(module: fx.GraphModule, node: fx.Node) -> None:
