@@ -13,9 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from compiler.checkpoint_names import State, in_own_names
 from targets.errors import WorkspaceError, ZooError
-
-State = Mapping[str, torch.Tensor]
 
 PICKLES = frozenset({".pth", ".pt", ".bin"})
 SUFFIXES = PICKLES | {".safetensors"}
@@ -63,9 +62,12 @@ def read_weights(path: Path) -> Weights:
 def load_strictly(module: nn.Module, state: State, name: str) -> None:
     """Copy every tensor of `state` into `module`; all must be there, fit, and be finite.
 
+    A checkpoint under its authors' names is renamed first, as in `check_fit`.
+
     Raises:
         ZooError: naming the first keys that are missing, unknown, of another shape or not finite.
     """
+    state = in_own_names(state, module)
     check_fit(module, state, name)
     broken = [k for k, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
     if broken:
@@ -78,9 +80,13 @@ def load_strictly(module: nn.Module, state: State, name: str) -> None:
 def check_fit(module: nn.Module, state: State, name: str) -> None:
     """Compare names and shapes; `module` may be on the meta device.
 
+    A checkpoint under its authors' names is compared under the network's own names, where the
+    architecture brings a filter for it (`compiler.checkpoint_names`).
+
     Raises:
         ZooError: naming the first keys that are missing, unknown, or of another shape or type.
     """
+    state = in_own_names(state, module)
     wanted = module.state_dict()
     # Files older than PyTorch 0.4.1 do not count batches; torch fills the counter in itself.
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]

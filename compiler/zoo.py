@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from compiler import models as _models  # noqa: F401 - importing it registers them with timm
 from compiler.demo_zoo import DEMO_DONORS, DemoDonor
 from compiler.fetch import fetch_demo
 from compiler.hub import fetch_pretrained
