@@ -60,7 +60,12 @@ def write_atomic(path: Path, content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise WorkspaceError(
-            f"Cannot write {path}: {error.strerror}. Give a folder that can be written with --home "
-            "(or the DERYCC_HOME variable), or --out for builds."
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> WorkspaceError:
+    """What to raise where a file of the workspace cannot be written."""
+    return WorkspaceError(
+        f"Cannot write {path}: {error.strerror}. Give a folder that can be written with --home "
+        "(or the DERYCC_HOME variable), or --out for builds."
+    )
