@@ -1,6 +1,8 @@
-"""Checkpoints under foreign names: renamed by the filter that the architecture brings along."""
+"""Checkpoints under foreign names: what was put before or beside the network's own is taken off."""
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -8,6 +10,11 @@ from torch import Tensor, nn
 State = Mapping[str, Tensor]
 
 _FILTER = "checkpoint_filter_fn"
+_DEEPEST_PREFIX = 3
+# DenseNets of PyTorch 0.3 and older: `norm.1` is `norm1` now.
+_DENSE = re.compile(r"(.*\bdenselayer\d+\.(?:norm|relu|conv))\.([12]\..+)")
+# Heads of Inception networks that only their training uses.
+_TRAINING_HEADS = ("AuxLogits.", "aux1.", "aux2.")
 # What a filter does with a checkpoint that is not of its network at all.
 _REFUSALS = (
     AssertionError,
@@ -22,7 +29,11 @@ _REFUSALS = (
 
 
 def in_own_names(state: State, module: nn.Module) -> State:
-    """The tensors under the network's own names, where its architecture knows how.
+    """The tensors under the network's own names, as far as they can be told.
+
+    What training tools put before all names (`module.`, `_orig_mod.`, `model.`, `backbone.`, ...)
+    is taken off where that lets more of them be the network's own. Heads that only training uses
+    are left out.
 
     As timm has it, the Python module that defines an architecture may have a function
     `checkpoint_filter_fn(state, model)` that turns the files of its authors into the model's own
@@ -36,6 +47,7 @@ def in_own_names(state: State, module: nn.Module) -> State:
     """
     rename = getattr(sys.modules.get(type(module).__module__), _FILTER, None)
     wanted = _counted(module.state_dict())
+    state = _modern(_unprefixed(state, wanted), wanted)
     if rename is None or _counted(state) == wanted:
         return state
     try:
@@ -43,6 +55,33 @@ def in_own_names(state: State, module: nn.Module) -> State:
     except _REFUSALS:
         return state
     return renamed if isinstance(renamed, dict) and _counted(renamed) == wanted else state
+
+
+def _unprefixed(state: State, wanted: set[str]) -> State:
+    """Without the first part of the names, or up to three, where more of them are wanted then."""
+    best = shorter = state
+    for _ in range(_DEEPEST_PREFIX):
+        firsts = Counter(name.partition(".")[0] for name in shorter if "." in name)
+        if not firsts:
+            break
+        prefix = f"{firsts.most_common(1)[0][0]}."
+        stripped = {name.removeprefix(prefix): tensor for name, tensor in shorter.items()}
+        if len(stripped) < len(shorter):  # two names would become one
+            break
+        shorter = stripped
+        if len(wanted & shorter.keys()) > len(wanted & best.keys()):
+            best = shorter
+    return best
+
+
+def _modern(state: State, wanted: set[str]) -> State:
+    renamed = {}
+    for name, tensor in state.items():
+        old = None if name in wanted else _DENSE.fullmatch(name)
+        own = "".join(old.groups()) if old else name
+        if own in wanted or not own.startswith(_TRAINING_HEADS):
+            renamed[own] = tensor
+    return renamed
 
 
 def _counted(state: State) -> set[str]:

@@ -1,9 +1,6 @@
 """timm's own pretrained weights: fetched once from its hub, or quickly said to be out of reach."""
 
-import urllib.error
-import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
@@ -12,12 +9,12 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 
 from compiler.preprocessing import Preprocessing
 from compiler.progress import Progress, Silent
+from compiler.reach import first_line, refusal
 from compiler.weights import Weights, save_weights
 from compiler.zoo_metadata import Description
 from targets.errors import UnknownNameError, UsageError, ZooError
 
 _FILE = "model.safetensors"
-_PATIENCE_S = 5.0
 
 
 def fetch_pretrained(name: str, home: Path, progress: Progress | None = None) -> Path:
@@ -86,20 +83,16 @@ def _reach(name: str, address: str) -> None:
     """Ask the hub for anything at all: its client would retry for most of a minute."""
     if constants.HF_HUB_OFFLINE:
         raise _away(name, "HF_HUB_OFFLINE is set")
-    host = "{0.scheme}://{0.netloc}".format(urlsplit(address))
-    try:
-        request = urllib.request.Request(host, method="HEAD")
-        urllib.request.urlopen(request, timeout=_PATIENCE_S).close()
-    except urllib.error.HTTPError as answer:
-        answer.close()  # any answer will do
-    except (OSError, ValueError) as error:
-        raise _away(name, getattr(error, "reason", error)) from error
+    reason = refusal(address)
+    if reason is not None:
+        raise _away(name, reason)
 
 
 def _away(name: str, reason: object) -> ZooError:
-    said = (str(reason).splitlines() or [type(reason).__name__])[0]
+    architecture = name.partition(".")[0]
     return ZooError(
-        f"Cannot fetch the pretrained weights '{name}' of timm: {said}. Check the network (a "
-        "mirror of the hub is named in HF_ENDPOINT, a proxy in HTTPS_PROXY); or fetch the file "
-        f"elsewhere and give it as {name.partition('.')[0]}=FILE; or use the demo donors ('demo')."
+        f"Cannot fetch the pretrained weights '{name}' of timm: {first_line(reason)}. Check the "
+        "network (a mirror of the hub is named in HF_ENDPOINT, a proxy in HTTPS_PROXY); or fetch "
+        f"the file elsewhere and give it as {architecture}=FILE; or use random:{architecture} "
+        "where only latency and shapes matter, or the demo donors ('demo')."
     )

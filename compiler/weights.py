@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -16,9 +17,17 @@ from torch import nn
 from compiler.checkpoint_names import State, in_own_names
 from targets.errors import WorkspaceError, ZooError
 
-PICKLES = frozenset({".pth", ".pt", ".bin"})
+PICKLES = frozenset({".pth", ".pt", ".bin", ".ckpt", ".pth.tar"})
 SUFFIXES = PICKLES | {".safetensors"}
+# Where training tools keep the network among other things; averaged weights where there are no
+# others.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
+_NAMESPACE = "argparse.Namespace"
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_ALONE = (
+    "Save its state_dict alone, best as .safetensors "
+    "(safetensors.torch.save_file(model.state_dict(), ...))."
+)
 _DAMAGED = (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError)
 
 
@@ -44,7 +53,9 @@ class Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """The weights in a .safetensors file, or in a .pth, .pt or .bin that holds tensors only.
+    """The weights in a .safetensors file, or in a pickle that holds tensors and plain data only.
+
+    Of a training checkpoint the network's tensors are read, and nothing else of it is kept.
 
     Raises:
         ZooError: no such file, not a weight file, damaged, or a pickle that would run code.
@@ -53,10 +64,16 @@ def read_weights(path: Path) -> Weights:
         raise ZooError(f"There is no weight file '{path}'. Check the path.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix in PICKLES:
+    if path.name.endswith(tuple(PICKLES)):
         return Weights(_tensors(path, _read_pickle(path)))
     known = ", ".join(sorted(SUFFIXES))
     raise ZooError(f"'{path}' is not a weight file derycc reads. It reads {known}.")
+
+
+def stem(path: Path) -> str:
+    """A weight file's name without what says its kind."""
+    suffix = next((s for s in sorted(SUFFIXES) if path.name.endswith(s)), path.suffix)
+    return path.name.removesuffix(suffix)
 
 
 def load_strictly(module: nn.Module, state: State, name: str) -> None:
@@ -172,17 +189,38 @@ def _read_pickle(path: Path) -> object:
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ZooError(
-            f"'{path}' is refused: it is damaged, or a pickle that needs code beyond tensors to be "
-            "run. Save its state_dict alone, best as .safetensors "
-            "(safetensors.torch.save_file(model.state_dict(), ...))."
-        ) from error
+        raise ZooError(_refusal(path, str(error))) from error
     except _DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "TorchScript" in reason:
+            raise ZooError(
+                f"'{path}' is refused: it is TorchScript, which is code. {_ALONE}"
+            ) from (error)
         raise ZooError(f"'{path}' is damaged: {reason}. Get it again.") from error
 
 
+def _refusal(path: Path, reason: str) -> str:
+    """What to do about a pickle that torch does not read without running code."""
+    if _NAMESPACE not in reason:
+        found = _GLOBAL.search(reason)
+        wants = f" ({found.group(1)})" if found else ""
+        return (
+            f"'{path}' is refused: it is damaged, or a pickle that needs code beyond tensors to be "
+            f"run{wants}. {_ALONE}"
+        )
+    return (
+        f"'{path}' is refused: beside tensors it holds the training script's options "
+        f"({_NAMESPACE}), which only code can make. Write its tensors alone, once: python -c "
+        '"import argparse, sys, torch, safetensors.torch as s; '
+        f"torch.serialization.add_safe_globals([{_NAMESPACE}]); "
+        "c = torch.load(sys.argv[1], 'cpu', weights_only=True); "
+        "s.save_file({k: t.clone() for k, t in c.get('state_dict', c.get('model')).items()}, "
+        f'sys.argv[2])" {path} {stem(path)}.safetensors'
+    )
+
+
 def _tensors(path: Path, content: object) -> dict[str, torch.Tensor]:
+    entries = list(map(str, content)) if isinstance(content, Mapping) else []
     if isinstance(content, Mapping):
         for wrapper in _WRAPPERS:
             if isinstance(content.get(wrapper), Mapping):
@@ -193,7 +231,8 @@ def _tensors(path: Path, content: object) -> dict[str, torch.Tensor]:
     wrong = [str(k) for k, value in content.items() if not isinstance(value, torch.Tensor)]
     if wrong:
         raise ZooError(
-            f"'{path}' holds more than tensors: {_some(wrong)}. Save model.state_dict() alone."
+            f"'{path}' holds more than tensors: {_some(wrong)}. Of what it holds ("
+            f"{_some(entries)}), save the state_dict that you want alone, best as .safetensors."
         )
     parallel = all(str(key).startswith("module.") for key in content)
     return {str(k).removeprefix("module.") if parallel else str(k): t for k, t in content.items()}

@@ -1,89 +1,38 @@
 """The zoo: pretrained networks by name, each with what it needs to be loaded, fed and compared."""
 
-import difflib
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import timm
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-from compiler import models as _models  # noqa: F401 - importing it registers them with timm
-from compiler.demo_zoo import DEMO_DONORS, DemoDonor
-from compiler.fetch import fetch_demo
-from compiler.hub import fetch_pretrained
-from compiler.preprocessing import Preprocessing
+from compiler.architectures import check_known, is_known
+from compiler.demo_zoo import DEMO_DONORS
 from compiler.progress import Progress
-from compiler.weights import SUFFIXES, check_fit, load_strictly, read_weights
-from compiler.zoo_metadata import Description, Options, describe
-from targets.errors import UnknownNameError, UsageError, ZooError
-
-_RANDOM_SEED = 0
-_USAGE = (
-    "Give a folder of .safetensors files, ARCH=FILE, timm:NAME, random:ARCH, 'demo' or the name of "
-    "a demo donor; several with commas between them."
+from compiler.user_models import is_user_code
+from compiler.weights import SUFFIXES
+from compiler.zoo_model import ZooModel
+from compiler.zoo_sources import (
+    from_code,
+    from_demo,
+    from_folder,
+    from_name,
+    from_random,
+    from_timm,
+    from_torchvision,
+    is_torchvision,
+    model_from_file,
 )
+from targets.errors import UnknownNameError, UsageError
 
+__all__ = ["Zoo", "ZooModel", "model_from_file", "open_zoo"]
 
-@dataclass(frozen=True, slots=True)
-class ZooModel:
-    """A pretrained network: how to make it, where its weights are, how to show it a picture.
-
-    Attributes:
-        name: As in timm, architecture and tag: "tf_efficientnet_lite0.in1k".
-        architecture: timm's name of it, "tf_efficientnet_lite0".
-        source: Where the weights come from, in words.
-        licence: Of the weights; "unknown" where nothing says it.
-        weights_path: The file; None for random weights, the same on every call of `load`.
-        options: Further keyword arguments of timm.create_model.
-        preprocessing: Resolution, crop and normalization it was evaluated with.
-        params: Number of parameters.
-        macs: Multiply-accumulates of convolutions and linear layers for one picture, if countable.
-        known_top1: Published ImageNet-1k validation accuracy in percent, if known.
-        weights_sha256: Over names, dtypes, shapes and values of the tensors (`Weights.digest`);
-            empty for random weights.
-    """
-
-    name: str
-    architecture: str
-    source: str
-    licence: str
-    weights_path: Path | None
-    options: Options
-    preprocessing: Preprocessing
-    params: int
-    macs: int | None
-    known_top1: float | None
-    weights_sha256: str
-
-    @property
-    def identity(self) -> str:
-        """Everything that what it computes depends on, as one text; part of cache keys."""
-        parts = (self.name, self.architecture, self.options, self.weights_sha256)
-        return repr((*parts, self.preprocessing))
-
-    def load(self) -> nn.Module:
-        """The network in eval mode, float32, on the CPU; torch's global random state stays.
-
-        Raises:
-            ZooError: the weights are gone, have changed since the zoo was opened, or do not fit.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_RANDOM_SEED)
-            module = _create(self.architecture, self.options)
-        if self.weights_path is not None:
-            weights = read_weights(self.weights_path)
-            if weights.digest != self.weights_sha256:
-                raise ZooError(
-                    f"The weights of '{self.name}' in '{self.weights_path}' have changed since the "
-                    "zoo was opened. Start again with the file as it is now."
-                )
-            load_strictly(module, weights.tensors, self.name)
-        return module.float().eval()
+_USAGE = (
+    "Give a folder of .safetensors files, ARCH=FILE, timm:NAME, torchvision:NAME, random:ARCH, "
+    "entry:NAME, MODULE:FUNCTION, 'demo' or the name of a demo donor; several with commas between "
+    "them."
+)
+_PREFIX = re.compile(r"random:torchvision:|random:|timm:|torchvision:|entry:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +61,7 @@ class Zoo:
             UnknownNameError: there is none; with the nearest names.
             UsageError: several differ only in their tags.
         """
-        untagged = [model for model in self.models if model.name.partition(".")[0] == name]
+        untagged = [model for model in self.models if model.untagged == name]
         matches = [model for model in self.models if model.name == name] or untagged
         if len(matches) > 1:
             both = " and ".join(f"'{model.name}'" for model in matches)
@@ -125,47 +74,41 @@ class Zoo:
 def open_zoo(home: Path, zoo: str | Path | None = None, progress: Progress | None = None) -> Zoo:
     """Open a zoo, fetching what is not there yet.
 
+    A text may name, with commas between them:
+
+    - `demo`: the demo donors, also meant by None; or one of them by its name.
+    - a folder of .safetensors files, one network each, named ARCH.TAG.safetensors or saying their
+      architecture in their metadata; or one such file.
+    - `ARCH=FILE`: one file, .safetensors or a pickle of tensors (.pth, .pt, .bin, .ckpt, .pth.tar),
+      also fine-tuned to another number of classes. ARCH is timm's name, `torchvision:NAME`,
+      `torchvision:NAME.WEIGHTS`, `entry:NAME` or `MODULE:FUNCTION`.
+    - `timm:NAME`, or NAME alone: timm's pretrained weights, NAME with or without its tag.
+    - `torchvision:NAME`, `torchvision:NAME.WEIGHTS`: torchvision's weights, the default or these.
+    - `random:ARCH`, `random:torchvision:NAME`: untrained, where only latency and shapes matter.
+    - `entry:NAME`: what the entry point NAME of the group derycc.models makes.
+    - `MODULE:FUNCTION`: what a function makes, in a module that is installed or in this folder.
+
+    What exists as a file or folder is that. A text with one of the prefixes above is what its
+    prefix says: a module that is called timm, torchvision, random or entry is reached by an entry
+    point alone. A prefix holds for the bare names after it: `timm:resnet18,resnet34`.
+
     Args:
         home: The workspace folder; fetched weights are kept in its `zoo`.
-        zoo: None or "demo" for the demo donors; a folder of .safetensors files, one network each,
-            named ARCH.TAG.safetensors or saying their architecture in their metadata; "ARCH=FILE"
-            for one .safetensors or .pth; "timm:NAME" for timm's own pretrained weights;
-            "random:ARCH" for untrained ones, where only latency matters; the name of a demo donor,
-            or any other pretrained name of timm. Commas combine them.
+        zoo: The text, or the path of a folder or file.
         progress: Told about whatever has to be fetched.
 
     Raises:
-        ZooError: weights that are damaged, do not fit, or cannot be fetched.
-        UsageError: no such folder, file or name.
+        ZooError: weights that are damaged, do not fit, or cannot be fetched; code that fails.
+        UsageError: no such folder, file, name or function.
     """
     models: list[ZooModel] = []
-    for token in _tokens(zoo):
+    for token in dict.fromkeys(_tokens(zoo)):
         models.extend(_open(token, home, progress))
     return Zoo(_unique(models))
 
 
-def model_from_file(path: Path, architecture: str | None = None) -> ZooModel:
-    """One weight file as a zoo's network; names and shapes are compared, without loading it.
-
-    Args:
-        path: A .safetensors, .pth, .pt or .bin file.
-        architecture: timm's name; left out, the file's metadata or name say it.
-
-    Raises:
-        ZooError: the file is damaged or refused, or does not fit the architecture.
-    """
-    weights = read_weights(path)
-    said = describe(path, weights.metadata)
-    said = replace(said, architecture=architecture) if architecture else said
-    with torch.device("meta"):
-        module = _create(said.architecture, said.options)
-    check_fit(module, weights.tensors, str(path))
-    model = _model(_name(path, said.architecture), said, module)
-    return replace(model, weights_path=path, weights_sha256=weights.digest)
-
-
 def _tokens(zoo: str | Path | None) -> list[str]:
-    """The parts of a zoo's text; a prefix `timm:` or `random:` holds for the names after it."""
+    """The parts of a zoo's text, each with the prefix that holds for it."""
     if zoo is None:
         return ["demo"]
     if isinstance(zoo, Path) or _exists(zoo):
@@ -173,9 +116,10 @@ def _tokens(zoo: str | Path | None) -> list[str]:
     tokens: list[str] = []
     prefix = ""
     for part in (part.strip() for part in zoo.split(",")):
-        if part.startswith(("timm:", "random:")):
-            prefix = part.partition(":")[0] + ":"
-        elif prefix and timm.is_model(part.partition(".")[0]):
+        own = _PREFIX.match(part)
+        if own:
+            prefix = own.group()
+        elif prefix and _goes_on(prefix, part):
             part = prefix + part
         else:
             prefix = ""
@@ -183,6 +127,15 @@ def _tokens(zoo: str | Path | None) -> list[str]:
     if not all(tokens):
         raise UsageError(f"The zoo '{zoo}' has an empty part. {_USAGE}")
     return tokens
+
+
+def _goes_on(prefix: str, part: str) -> bool:
+    """Whether a bare name is one that the prefix before it can hold for."""
+    if prefix == "entry:":
+        return False
+    return is_known(
+        f"{prefix}{part.partition('.')[0]}".removeprefix("random:").removeprefix("timm:")
+    )
 
 
 def _exists(path: str) -> bool:
@@ -193,148 +146,42 @@ def _exists(path: str) -> bool:
 
 
 def _open(token: str, home: Path, progress: Progress | None) -> list[ZooModel]:
-    path = Path(token)
     if token == "demo":
-        return _demo(home, [donor.name for donor in DEMO_DONORS], progress)
-    if _exists(token) and path.is_dir():
-        return _folder(path)
-    if _exists(token) and path.is_file():
-        return [model_from_file(path)]
-    kind, separator, rest = token.partition(":")
-    if separator and kind in ("timm", "random"):
-        return [_random(rest) if kind == "random" else _pretrained(rest, home, progress)]
+        return from_demo(home, [donor.name for donor in DEMO_DONORS], progress)
+    if _exists(token):
+        return from_folder(Path(token)) if Path(token).is_dir() else [model_from_file(Path(token))]
     architecture, separator, file = token.partition("=")
     if separator:
-        return [model_from_file(Path(file), _known(architecture))]
+        return [_from_file(architecture, Path(file))]
+    if ":" in token:
+        return [_from_prefixed(token, home, progress)]
     if token.endswith(tuple(SUFFIXES)) or "/" in token or os.sep in token:
-        raise UsageError(f"There is no folder or file '{token}'. {_USAGE}")
-    return _named(token, home, progress)
+        raise _nothing(token)
+    return from_name(token, home, progress)
 
 
-def _demo(home: Path, names: list[str], progress: Progress | None) -> list[ZooModel]:
-    paths = fetch_demo(home, progress, only=names)
-    donors = [donor for donor in DEMO_DONORS if donor.name in names]
-    return [_demo_model(donor, paths[donor.name]) for donor in donors]
+def _from_prefixed(token: str, home: Path, progress: Progress | None) -> ZooModel:
+    rest = token.partition(":")[2]
+    if token.startswith("random:"):
+        return from_random(rest)
+    if token.startswith("timm:"):
+        return from_timm(rest, home, progress)
+    if is_torchvision(token):
+        return from_torchvision(rest, home, progress)
+    if is_user_code(token):
+        return from_code(token)
+    raise _nothing(token)
 
 
-def _demo_model(donor: DemoDonor, path: Path) -> ZooModel:
-    return ZooModel(
-        name=donor.name,
-        architecture=donor.architecture,
-        source=donor.source,
-        licence=donor.licence,
-        weights_path=path,
-        options=(),
-        preprocessing=donor.preprocessing,
-        params=donor.params,
-        macs=donor.macs,
-        known_top1=donor.known_top1,
-        weights_sha256=donor.weights_sha256,
-    )
+def _nothing(token: str) -> UsageError:
+    return UsageError(f"There is no folder or file '{token}'. {_USAGE}")
 
 
-def _named(name: str, home: Path, progress: Progress | None) -> list[ZooModel]:
-    demo = [d.name for d in DEMO_DONORS if name in (d.name, d.architecture)]
-    if demo:
-        return _demo(home, demo, progress)
-    return [_pretrained(name, home, progress)]
-
-
-def _folder(folder: Path) -> list[ZooModel]:
-    files = sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("."))
-    if not files:
-        raise ZooError(f"No .safetensors files in '{folder}'. {_USAGE}")
-    return [model_from_file(path) for path in files]
-
-
-def _pretrained(name: str, home: Path, progress: Progress | None) -> ZooModel:
-    _known(name.partition(".")[0])
-    return model_from_file(fetch_pretrained(name, home, progress))
-
-
-def _random(architecture: str) -> ZooModel:
-    said = Description(_known(architecture), source="random weights", licence="none")
-    with torch.device("meta"):
-        module = _create(said.architecture, said.options)
-    return _model(f"{architecture}.random", said, module)
-
-
-def _model(name: str, said: Description, module: nn.Module) -> ZooModel:
-    preprocessing = said.preprocessing or _default_preprocessing(name, module)
-    return ZooModel(
-        name=name,
-        architecture=said.architecture,
-        source=said.source,
-        licence=said.licence,
-        weights_path=None,
-        options=said.options,
-        preprocessing=preprocessing,
-        params=sum(parameter.numel() for parameter in module.parameters()),
-        macs=_count_macs(module, preprocessing.input_size),
-        known_top1=said.known_top1,
-        weights_sha256="",
-    )
-
-
-def _name(path: Path, architecture: str) -> str:
-    stem = path.stem
-    own = stem == architecture or stem.startswith(f"{architecture}.")
-    return stem if own else f"{architecture}.{stem}"
-
-
-def _default_preprocessing(name: str, module: nn.Module) -> Preprocessing:
-    config: object = getattr(module, "pretrained_cfg", {})
-    try:
-        return Preprocessing.from_config(config if isinstance(config, dict) else {})
-    except UsageError as error:
-        raise ZooError(f"The network '{name}' cannot be shown a picture: {error}") from error
-
-
-def _count_macs(module: nn.Module, size: int) -> int | None:
-    """Of convolutions and linear layers; None where the network refuses to run on shapes alone."""
-    aten = torch.ops.aten
-    counter = FlopCounterMode(display=False)
-    try:
-        with torch.no_grad(), counter:
-            module.eval()(torch.empty(1, 3, size, size, device="meta"))
-    except (RuntimeError, TypeError, ValueError, AssertionError):
-        return None
-    counts = counter.get_flop_counts().get("Global", {})
-    flops = sum(counts.get(op, 0) for op in (aten.convolution, aten.addmm, aten.mm))
-    return int(flops) // 2
-
-
-def _create(architecture: str, options: Options) -> nn.Module:
-    if not timm.is_model(architecture):
-        raise ZooError(
-            f"timm {timm.__version__} has no architecture '{architecture}'"
-            f"{_suggestion(architecture)}. Name the file ARCH.TAG.safetensors, or give ARCH=FILE."
-        )
-    try:
-        arguments: dict[str, Any] = dict(options)
-        module = timm.create_model(architecture, pretrained=False, **arguments)
-    except (TypeError, ValueError, KeyError, AssertionError, RuntimeError) as error:
-        raise ZooError(
-            f"timm cannot make '{architecture}' with {dict(options)}: {error}. Correct the options."
-        ) from error
-    assert isinstance(module, nn.Module)
-    return module
-
-
-def _known(architecture: str) -> str:
-    if timm.is_model(architecture):
-        return architecture
-    known = [*_near(architecture), *(donor.name for donor in DEMO_DONORS), "demo"]
-    raise UnknownNameError("zoo or architecture of timm", architecture, set(known))
-
-
-def _near(architecture: str) -> list[str]:
-    return difflib.get_close_matches(architecture, timm.list_models(), n=5, cutoff=0.5)
-
-
-def _suggestion(architecture: str) -> str:
-    near = ", ".join(_near(architecture)[:3])
-    return f", but {near}" if near else ""
+def _from_file(architecture: str, path: Path) -> ZooModel:
+    architecture = architecture.removeprefix("timm:")
+    if not is_torchvision(architecture) and not is_user_code(architecture):
+        check_known(architecture)
+    return model_from_file(path, architecture)
 
 
 def _unique(models: list[ZooModel]) -> tuple[ZooModel, ...]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from compiler.preprocessing import Preprocessing
+from compiler.weights import stem
 from targets.errors import UsageError, ZooError
 
 Option = str | int | float | bool
 Options = tuple[tuple[str, Option], ...]
 
+_TIMM_KEY, _OTHER_KEY = "timm", "architecture"
 _CONFIG = TypeAdapter(dict[str, object])
 _OPTIONS = TypeAdapter(dict[str, Option])
 _TOP1 = TypeAdapter(float)
@@ -29,7 +31,7 @@ _KNOWN_OPTIONS: Mapping[str, Options] = {
 class Description:
     """Everything about a network but its weights; what a file leaves out is None or empty.
 
-    `options` are keyword arguments of timm.create_model, `known_top1` is in percent.
+    `options` are keyword arguments of whoever makes the architecture; `known_top1` is in percent.
     """
 
     architecture: str
@@ -49,7 +51,9 @@ class Description:
             "known_top1": "" if self.known_top1 is None else str(self.known_top1),
         }
         filled = {key: text for key, text in optional.items() if text}
-        return {"format": "pt", "timm": self.architecture, **filled}
+        # Other tools look for timm's architectures under this key.
+        key = _OTHER_KEY if ":" in self.architecture else _TIMM_KEY
+        return {"format": "pt", key: self.architecture, **filled}
 
 
 def describe(path: Path, metadata: Mapping[str, str]) -> Description:
@@ -74,9 +78,11 @@ def describe(path: Path, metadata: Mapping[str, str]) -> Description:
             "Correct it where the file is written."
         ) from error
     return Description(
-        architecture=metadata.get("timm") or path.stem.partition(".")[0],
+        architecture=metadata.get(_TIMM_KEY)
+        or metadata.get(_OTHER_KEY)
+        or stem(path).partition(".")[0],
         preprocessing=preprocessing,
-        options=options or _KNOWN_OPTIONS.get(path.stem, ()),
+        options=options or _KNOWN_OPTIONS.get(stem(path), ()),
         licence=metadata.get("licence") or metadata.get("license") or "unknown",
         source=metadata.get("source") or str(path),
         known_top1=top1,

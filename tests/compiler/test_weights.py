@@ -134,7 +134,7 @@ def test_a_missing_file_and_an_unknown_kind_of_file_are_told_apart(tmp_path: Pat
 
     with pytest.raises(ZooError, match="There is no weight file"):
         read_weights(tmp_path / "b.pth")
-    with pytest.raises(ZooError, match=r"It reads \.bin, \.pt, \.pth, \.safetensors"):
+    with pytest.raises(ZooError, match=r"It reads \.bin, \.ckpt, \.pt, \.pth, \.pth\.tar, "):
         read_weights(tmp_path / "a.onnx")
 
 

@@ -136,7 +136,7 @@ def test_a_network_that_takes_no_square_picture_is_refused(
 ) -> None:
     network = timm.create_model("test_resnet", pretrained=False)
     network.pretrained_cfg = {"input_size": (3, 128, 1024)}
-    monkeypatch.setattr("compiler.zoo.timm.create_model", lambda *_, **__: network)
+    monkeypatch.setattr("compiler.architectures.timm.create_model", lambda *_, **__: network)
 
     assert "An input of 128x1024 pixels: it must be square" in error(tmp_path, "random:test_resnet")
 
