@@ -40,8 +40,11 @@ ZooText = Annotated[
     str | None,
     typer.Option(
         "--zoo",
-        help="Donors: a folder of .safetensors, ARCH=FILE, timm:NAME, or a comma list; "
-        "the demo donors if left out.",
+        help="Donors: a folder of .safetensors, ARCH=FILE, timm:NAME, torchvision:NAME, "
+        "torchvision:NAME=FILE, random:ARCH (untrained), entry:NAME or MODULE:FUNCTION (your own "
+        "code), or a comma list; the demo donors if left out. What is a file or folder is that, a "
+        "text with one of these prefixes is what the prefix says, and it holds for the names "
+        "after it.",
         show_default=False,
     ),
 ]

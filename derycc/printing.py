@@ -25,7 +25,7 @@ def zoo_table(zoo: Zoo) -> Table:
     rows = [
         (
             model.name,
-            model.source.partition(":")[0],
+            model.source.partition(": ")[0],
             model.licence,
             f"{model.params / 1e6:.2f} M",
             "-" if model.macs is None else f"{model.macs / 1e6:.0f} M",

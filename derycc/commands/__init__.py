@@ -8,6 +8,7 @@ from derycc.commands import build, check, demo, profile, sweep, zoo
 def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
     """Add the commands to the command line."""
     zoo_app.command("list")(zoo.zoo_list)
+    zoo_app.command("show")(zoo.zoo_show)
     zoo_app.command("fetch")(zoo.zoo_fetch)
     for command in (
         profile.profile,
