@@ -7,12 +7,15 @@ damaged or deleted, and two processes may write the same features at once.
 """
 
 import json
+import os
 import re
 import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,31 +154,38 @@ class FeatureStore:
 
     def _file(self, number: int, name: str, channels: int) -> StoredFeatures:
         path = self.folder / f"{number:03}.{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.npy"
-        offset = _offset(path, (self.images, channels))
-        if offset is None:
-            _create(path, (self.images, channels))
-            offset = _offset(path, (self.images, channels))
-        assert offset is not None
-        return StoredFeatures(path, offset, 0, self.images, channels)
+        header = npy_header((self.images, channels), _DTYPE)
+        size = len(header) + self.images * channels * _DTYPE.itemsize
+        if not _is_whole(path, header, size):
+            _create(path, header, size)
+        return StoredFeatures(path, len(header), 0, self.images, channels)
 
 
-def _offset(path: Path, shape: tuple[int, int]) -> int | None:
-    """Where the numbers of a file begin; None where it is not there whole, or is another's."""
+def npy_header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:
+    """What a .npy file of an array of this shape and type begins with."""
+    stream = BytesIO()
+    fields = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, fields)
+    return stream.getvalue()
+
+
+def _is_whole(path: Path, header: bytes, size: int) -> bool:
+    """Whether a file begins with this header and has this size: never parsed, so never misread."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-    fits = isinstance(array, np.memmap) and array.shape == shape and array.dtype == _DTYPE
-    return int(array.offset) if fits else None
+        with path.open("rb") as file:
+            return file.read(len(header)) == header and path.stat().st_size == size
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
-def _create(path: Path, shape: tuple[int, int]) -> None:
+def _create(path: Path, header: bytes, size: int) -> None:
     """A file of zeros, which takes no space until it is written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
             whole = Path(folder) / path.name
-            np.lib.format.open_memmap(whole, "w+", _DTYPE, shape)
+            whole.write_bytes(header)
+            os.truncate(whole, size)
             whole.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, fx
+from torch.fx.node import Argument, map_aggregate
 
 from backends.model import TensorSpec
 from compiler.cache import Cache, digest
@@ -131,9 +132,7 @@ def donor_features(
     """The features of one donor at one input size; what the cache has not is computed now."""
     dissection = donors.dissection(name, size)
     key = digest(donors.model(name).identity, images.digest, size, TOOLCHAIN)
-    widths = [
-        (f"{cut.name}.{cut.position}", _channels(cut.tensor)) for cut in dissection.boundaries
-    ]
+    widths = [(f"{cut.name}.{cut.position}", channels_of(cut)) for cut in dissection.boundaries]
     store = FeatureStore(cache.path("features", key), widths, len(images), BATCH)
     missing = store.missing()
     if missing:
@@ -206,6 +205,11 @@ def pooled(activation: Tensor, spec: TensorSpec, images: int) -> Tensor:
     return rows.reshape(images, -1, rows.shape[-1]).mean(1)
 
 
+def channels_of(cut: Cut) -> int:
+    """How many numbers `pooled` leaves of what crosses a cut."""
+    return cut.tensor.shape[_channel_dimension(cut.tensor)]
+
+
 def on_device(module: fx.GraphModule, device: torch.device) -> fx.GraphModule:
     """The module for a device: itself on the CPU, else a copy, with no tensor left behind.
 
@@ -214,9 +218,13 @@ def on_device(module: fx.GraphModule, device: torch.device) -> fx.GraphModule:
     if device.type == "cpu":
         return module
     moved = copy.deepcopy(module).to(device)
+
+    def named_anew(argument: Argument) -> Argument:
+        return device if isinstance(argument, torch.device) else argument
+
     for node in moved.graph.nodes:
-        if isinstance(node.kwargs.get("device"), torch.device):
-            node.kwargs = {**node.kwargs, "device": device}
+        node.args = map_aggregate(node.args, named_anew)
+        node.kwargs = map_aggregate(node.kwargs, named_anew)
     moved.recompile()
     return moved
 
@@ -242,10 +250,6 @@ def parse_device(text: str) -> torch.device:
 def _channel_dimension(spec: TensorSpec) -> int:
     where = spec.layout.find("C")
     return where if where >= 0 else len(spec.shape) - 1
-
-
-def _channels(spec: TensorSpec) -> int:
-    return spec.shape[_channel_dimension(spec)]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from compiler.gram import CentredGram, Float, GramOf, Rows, divisor, linear_gram
 from targets.errors import UsageError
 
-MEMORY = 256 * 2**20
+MEMORY = 512 * 2**20
 """Bytes of Gram rows that are held at once."""
 _NOTHING = 1e-13
 
@@ -36,16 +36,18 @@ def inner_products(
     Returns:
         (T, T), symmetric.
     """
-    samples, total = grams[0].size, np.zeros((len(grams), len(grams)))
+    count, samples = len(grams), grams[0].size
+    total = np.zeros((count, count))
+    buffer = np.empty(count * samples * int(np.clip(memory // (8 * count * samples), 1, samples)))
     first = 0
     while first < samples:
         rest = samples - first
-        rows = int(np.clip(memory // (8 * len(grams) * rest), 1, rest))
-        panel = np.empty((len(grams), rows, rest))
+        rows = min(buffer.size // (count * rest), rest)
+        panel = buffer[: count * rows * rest].reshape(count, rows, rest)
         for out, gram in zip(panel, grams, strict=True):
             gram.fill(out, first)
         panel[:, :, rows:] *= np.sqrt(2.0)
-        flat = panel.reshape(len(grams), -1)
+        flat = panel.reshape(count, -1)
         total += flat @ flat.T
         first += rows
         if progress is not None:

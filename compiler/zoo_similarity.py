@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,12 +11,20 @@ import numpy as np
 from compiler.cache import Cache, digest, write_atomic
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN
-from compiler.features import ZooFeatures, donor_nodes, input_sizes, parse_device, zoo_features
+from compiler.feature_store import npy_header
+from compiler.features import (
+    ZooFeatures,
+    channels_of,
+    donor_nodes,
+    input_sizes,
+    parse_device,
+    zoo_features,
+)
 from compiler.gram import Float, least_samples, linear_gram
 from compiler.hsic import MEMORY, Average, HsicTable
 from compiler.images import ImageSet
 from compiler.progress import Progress
-from compiler.regression import regression_table
+from compiler.regression import check_samples, regression_table
 from compiler.similarity import rbf_gram_of
 from compiler.similarity_table import ModelNodes, SimilarityTable
 from targets.errors import UnknownNameError, UsageError
@@ -27,6 +34,7 @@ MEASURES: tuple[str, ...] = get_args(Measure)
 BATCH = 2048
 """Samples whose Gram matrices are compared at once, as in DeRy."""
 
+_DTYPE = np.dtype("<f8")
 _GRAMS = {"linear_cka": linear_gram, "rbf_cka": rbf_gram_of()}
 
 
@@ -116,6 +124,8 @@ def zoo_similarity(
     key = digest(identities, models, images.digest, measure, estimator, TOOLCHAIN)
 
     def make() -> Float:
+        if measure == "linear_regression":
+            _check_channels(donors, chosen, len(images))
         features = zoo_features(donors, images, cache, progress, sizes, device)
         return similarity_table(features, progress, measure, unbiased).values
 
@@ -137,16 +147,15 @@ def _nodes(donors: Donors, name: str, size: int, cache: Cache) -> ModelNodes:
 
 def _kept(path: Path, shape: tuple[int, int], make: Callable[[], Float]) -> Float:
     """The array in a .npy file; one that is not there, damaged or of another shape is made."""
+    header = npy_header(shape, _DTYPE)
     try:
-        values = np.load(path, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
-        values = None
-    if isinstance(values, np.ndarray) and values.shape == shape and values.dtype == np.float64:
-        return values
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    if content.startswith(header) and len(content) == len(header) + 8 * shape[0] * shape[1]:
+        return np.frombuffer(content, _DTYPE, offset=len(header)).reshape(shape).copy()
     made = make()
-    content = BytesIO()
-    np.save(content, made)
-    write_atomic(path, content.getvalue())
+    write_atomic(path, header + made.astype(_DTYPE).tobytes())
     return made
 
 
@@ -160,13 +169,23 @@ def _batches(images: int, most: int) -> list[tuple[int, int]]:
     return list(pairwise(number * images // count for number in range(count + 1)))
 
 
+def _check_channels(donors: Donors, sizes: Mapping[str, int], images: int) -> None:
+    dissections = [donors.dissection(name, size) for name, size in sizes.items()]
+    channels = {
+        f"{dissection.name}/{cut.name}": channels_of(cut)
+        for dissection in dissections
+        for cut in dissection.boundaries
+    }
+    check_samples(images, [*channels.values()], [*channels])
+
+
 def _check_measure(measure: str) -> None:
     if measure not in MEASURES:
         raise UnknownNameError("measure of similarity", measure, MEASURES)
 
 
 def _check_images(images: int, measure: str, unbiased: bool, batch: int) -> None:
-    """Before donors run for nothing. Regression is checked when its channels are known."""
+    """Before donors run for nothing."""
     least = least_samples(unbiased) if measure != "linear_regression" else 2
     if images < least or batch < 2 * least:
         kind = "unbiased " if unbiased and least == 4 else ""
