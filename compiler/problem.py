@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 # pydantic refuses typing.TypedDict below Python 3.12.
 from typing_extensions import TypedDict
 
+from compiler.formats import checked_content, first_fault, read_text
 from targets.errors import UsageError
 
 FORMAT = "derycc.problem/1"
@@ -138,29 +139,17 @@ class Problem:
     @classmethod
     def load(cls, path: str | Path) -> Problem:
         """Read a problem file; anything wrong with it is a UsageError that names the file."""
-        try:
-            text = Path(path).read_bytes().decode("utf-8")
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UsageError(
-                f"Cannot read the problem file '{path}': {reason}. "
-                f"Give the path of a {FORMAT} file."
-            ) from error
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"The problem file '{path}' is not text: byte {error.start} is not UTF-8. "
-                f"Give a {FORMAT} file, which is JSON in UTF-8."
-            ) from error
+        text = read_text(Path(path), "problem file", FORMAT)
         return cls.from_json(text, where=f"The problem file '{path}'")
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "The problem") -> Problem:
         """Read the text of a problem file; `where` begins every error's message."""
-        _check_header(text, where)
+        checked_content(text, where, FORMAT)
         try:
             return _from_file(_adapter().validate_json(text, strict=True))
         except ValidationError as error:
-            raise UsageError(f"{where} is not usable: {_first_fault(error)}") from error
+            raise UsageError(f"{where} is not usable: {first_fault(error)}") from error
         except UsageError as error:
             raise UsageError(f"{where} is not usable: {error}") from error
 
@@ -238,25 +227,6 @@ def _adapter() -> TypeAdapter[_ProblemFile]:
     return TypeAdapter(_ProblemFile)
 
 
-def _check_header(text: str, where: str) -> None:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(
-            f"{where} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}. "
-            f"Correct it there, or give a {FORMAT} file."
-        ) from error
-    except RecursionError as error:
-        raise UsageError(f"{where} is nested too deeply. Give a {FORMAT} file.") from error
-    found = content.get("format") if isinstance(content, Mapping) else None
-    if found != FORMAT:
-        said = f"the format {found!r}" if found is not None else "no format"
-        raise UsageError(
-            f'{where} has {said}; this version reads "format": "{FORMAT}". '
-            "Convert the file, or use the version of derycc that wrote it."
-        )
-
-
 def _from_file(content: _ProblemFile) -> Problem:
     return Problem(
         sense=content["sense"],
@@ -290,19 +260,3 @@ def _count_to_file(count: CountLimit) -> dict[str, Any]:
     bounds = {"at_most": count.at_most, "at_least": count.at_least}
     kept = {name: bound for name, bound in bounds.items() if bound is not None}
     return {"arcs": list(count.arcs), **kept}
-
-
-def _first_fault(error: ValidationError) -> str:
-    faults = error.errors(include_url=False)
-    fault = faults[0]
-    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"])
-    if fault["type"] == "missing":
-        advice = "is missing. Add it."
-    elif fault["type"] == "extra_forbidden":
-        advice = "is not part of the format. Correct its name, or remove it."
-    else:
-        given = repr(fault["input"])
-        given = given if len(given) <= 60 else f"{given[:57]}..."
-        advice = f"is {given}: {fault['msg'][:1].lower()}{fault['msg'][1:]}. Correct it."
-    more = f" ({len(faults) - 1} more like it follow.)" if len(faults) > 1 else ""
-    return f"{place.lstrip('.') or 'the content'} {advice}{more}"
