@@ -37,11 +37,14 @@ def make(architecture: str, options: Options = ()) -> nn.Module:
         ZooError: there is no such architecture, or it cannot be made with these options.
         UsageError: no such function of the user's.
     """
+    if user_models.is_user_code(architecture):
+        with _seeded():
+            function = user_models.find(architecture)
+        with _seeded():  # importing a module may have used random numbers, the first time
+            return user_models.call(architecture, function)
     with _seeded():
         if architecture.startswith(_TORCHVISION):
             return torchvision_models.make(architecture.removeprefix(_TORCHVISION), options)
-        if user_models.is_user_code(architecture):
-            return user_models.make(architecture)
         return _make_timm(architecture, options)
 
 

@@ -75,11 +75,15 @@ def _unprefixed(state: State, wanted: set[str]) -> State:
 
 
 def _modern(state: State, wanted: set[str]) -> State:
+    """With the names of today, and without heads that the network does not have."""
+    unused = tuple(
+        head for head in _TRAINING_HEADS if not any(name.startswith(head) for name in wanted)
+    )
     renamed = {}
     for name, tensor in state.items():
         old = None if name in wanted else _DENSE.fullmatch(name)
         own = "".join(old.groups()) if old else name
-        if own in wanted or not own.startswith(_TRAINING_HEADS):
+        if not own.startswith(unused):
             renamed[own] = tensor
     return renamed
 

@@ -28,7 +28,7 @@ def refusal(address: str) -> str | None:
         urllib.request.urlopen(request, timeout=PATIENCE_S).close()
     except urllib.error.HTTPError as answer:
         answer.close()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         return first_line(getattr(error, "reason", error))
     return None
 
@@ -56,7 +56,7 @@ def download(address: str, path: Path, sha256: str, progress: Progress) -> None:
                 with part.open("wb") as file:
                     found = _copy(answer, file, progress)
         except HTTPException as error:
-            raise ConnectionError(f"the host broke off: {type(error).__name__}") from error
+            raise ConnectionError(f"the host talks nonsense ({type(error).__name__})") from error
         if not found.startswith(sha256):
             raise OSError(f"the file at {address} has the SHA-256 {found}, not {sha256}...")
         part.replace(path)

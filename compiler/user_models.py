@@ -59,8 +59,8 @@ def entry_names() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
-def make(architecture: str) -> nn.Module:
-    """Call the function; its network in eval mode, float32, on the CPU.
+def find(architecture: str) -> Callable[[], object]:
+    """The function behind a text; its module is imported.
 
     The current folder is searched for modules as well, behind everything that is installed.
 
@@ -69,10 +69,19 @@ def make(architecture: str) -> nn.Module:
 
     Raises:
         UsageError: there is no such entry point, module or function.
-        ZooError: it cannot be imported or called, raises, or returns something else.
+        ZooError: it cannot be imported.
     """
     with _current_folder():
-        function = _function(architecture)
+        return _function(architecture)
+
+
+def call(architecture: str, function: Callable[[], object]) -> nn.Module:
+    """Call a function that `find` found; its network in eval mode, float32, on the CPU.
+
+    Raises:
+        ZooError: it raises, or returns something else than a network with its weights.
+    """
+    with _current_folder():
         try:
             made = function()
         except _FAULTS as error:

@@ -1,114 +1,99 @@
-"""Foreign names: an architecture's own filter is asked, and believed where its answer fits."""
+"""Names in checkpoints: what tools put before or beside the network's own is taken off."""
 
-import re
-import sys
-from collections.abc import Callable
-from types import ModuleType
-
-import pytest
 import timm
 import torch
-from torch import Tensor, nn
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torchvision import models
 
 from compiler.checkpoint_names import in_own_names
-from compiler.weights import check_fit, load_strictly
-from targets.errors import ZooError
+from compiler.weights import load_strictly
 
-Filter = Callable[[dict[str, Tensor], nn.Module], object]
-
-
-class Tiny(nn.Module):
-    """One linear layer and a norm, whose Python module the tests give a filter."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(2, 2)
-        self.norm = nn.BatchNorm1d(2)
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.", "encoder.")
 
 
-def network(monkeypatch: pytest.MonkeyPatch, rename: Filter) -> nn.Module:
-    module = ModuleType("somebody_elses_architecture")
-    module.checkpoint_filter_fn = rename  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(Tiny, "__module__", module.__name__)
-    return Tiny()
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.Linear(4, 2)))
 
 
-def foreign() -> dict[str, Tensor]:
-    return {f"old.{key}": tensor for key, tensor in Tiny().state_dict().items()}
+@given(prefixes=st.lists(st.sampled_from(PREFIXES), max_size=3))
+def test_what_tools_put_before_all_names_is_taken_off(prefixes: list[str]) -> None:
+    before = "".join(prefixes)
+    given_state = {before + key: tensor for key, tensor in network().state_dict().items()}
+
+    found = in_own_names(given_state, network())
+
+    assert list(found) == list(network().state_dict())
 
 
-def without_old(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    return {key.removeprefix("old."): tensor for key, tensor in state.items()}
+def test_a_prefix_that_is_the_networks_own_stays() -> None:
+    wrapped = nn.ModuleDict({"model": network()})
+
+    assert list(in_own_names(wrapped.state_dict(), wrapped)) == list(wrapped.state_dict())
 
 
-def test_the_filter_of_the_architecture_gives_a_checkpoint_its_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = network(monkeypatch, without_old)
-    state = foreign()
+def test_a_prefix_that_only_some_names_have_leaves_the_others_to_be_named() -> None:
+    state = {f"model.{key}": tensor for key, tensor in network().state_dict().items()}
+    state["criterion.weight"] = torch.zeros(1)
 
-    check_fit(model, state, "tiny")
-    load_strictly(model, state, "tiny")
+    found = in_own_names(state, network())
 
-    assert torch.equal(model.state_dict()["fc.weight"], state["old.fc.weight"])
+    assert set(found) == {*network().state_dict(), "criterion.weight"}
 
 
-def test_batch_counters_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = network(monkeypatch, without_old)
-    state = {key: tensor for key, tensor in foreign().items() if "num_batches" not in key}
+def test_names_that_would_become_one_are_left_alone() -> None:
+    state = {"a.0.weight": torch.zeros(1), "0.weight": torch.zeros(1), "a.1.bias": torch.zeros(1)}
 
-    found = in_own_names(state, model)
-
-    assert set(found) == set(model.state_dict()) - {"norm.num_batches_tracked"}
+    assert set(in_own_names(state, network())) == set(state)
 
 
-def test_a_checkpoint_whose_names_are_right_is_not_filtered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = network(monkeypatch, lambda state, model: pytest.fail("it was asked"))
-    state = Tiny().state_dict()
+def test_names_of_another_network_are_left_alone() -> None:
+    state = {"stem.weight": torch.zeros(1), "stem.bias": torch.zeros(1), "scale": torch.zeros(1)}
 
-    assert in_own_names(state, model) is state
+    assert set(in_own_names(state, network())) == set(state)
 
 
-def refuse(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    raise KeyError("patch_embed")
-
-
-@pytest.mark.parametrize(
-    "rename", [refuse, lambda state, model: {}, lambda state, model: None], ids=str
-)
-def test_a_filter_that_does_not_help_leaves_the_checkpoint_to_be_refused_by_its_own_keys(
-    monkeypatch: pytest.MonkeyPatch, rename: Filter
-) -> None:
-    model = network(monkeypatch, rename)
-
-    with pytest.raises(ZooError, match=r"not in the network \(old\.fc\.weight"):
-        check_fit(model, foreign(), "tiny")
-
-
-def as_published(key: str) -> str:
-    """The name of a tensor of timm's ConvNeXt in its authors' checkpoints."""
-    key = key.replace("head.norm.", "norm.").replace("head.fc.", "head.")
-    key = key.replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv").replace(".blocks.", ".")
-    key = re.sub(r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1.", key)
-    return re.sub(r"^stem\.", "downsample_layers.0.", key)
-
-
-def test_timms_own_filters_are_found() -> None:
+def test_densenets_of_old_files_get_the_names_of_today() -> None:
     with torch.device("meta"):
-        model = timm.create_model("convnext_atto", num_classes=10)
-    own = model.state_dict()
-    published = {as_published(key): tensor for key, tensor in own.items()}
+        dense = models.get_model("densenet121", weights=None)
+    new = list(dense.state_dict())
+    old = {
+        key.replace(".norm1.", ".norm.1.").replace(".conv2.", ".conv.2."): tensor
+        for key, tensor in dense.state_dict().items()
+    }
 
-    found = in_own_names(published, model)
-
-    assert "stages.3.1.pwconv1.weight" in published
-    assert set(found) == set(own)
-    check_fit(model, published, "convnext_atto")
+    assert set(old) != set(new)
+    assert list(in_own_names(old, dense)) == new
 
 
-def test_a_network_without_a_filter_takes_its_own_names_alone() -> None:
-    with pytest.raises(ZooError, match=r"not in the network \(old\.fc\.weight"):
-        check_fit(Tiny(), foreign(), "tiny")
+def test_heads_that_only_training_uses_are_left_out() -> None:
+    arguments = {"init_weights": False, "transform_input": True}
+    with torch.device("meta"):
+        trained = models.get_model("inception_v3", weights=None, aux_logits=True, **arguments)
+        plain = timm.create_model("inception_v3", pretrained=False)
+    assert "AuxLogits.fc.weight" in trained.state_dict()
+
+    assert set(in_own_names(trained.state_dict(), plain)) == set(plain.state_dict())
+    assert set(in_own_names(trained.state_dict(), trained)) == set(trained.state_dict())
+
+
+def test_files_of_the_authors_are_renamed_by_the_architectures_own_filter() -> None:
+    made = timm.create_model("swin_s3_tiny_224", pretrained=False)
+    own = made.state_dict()
+    theirs = {key.replace("head.fc.", "head."): tensor for key, tensor in own.items()}
+    theirs = {
+        _released(key) if ".downsample." in key else key: tensor for key, tensor in theirs.items()
+    }
+    assert set(theirs) != set(own)
+
+    load_strictly(made, {f"module.{key}": tensor for key, tensor in theirs.items()}, "swin")
+
+    assert set(in_own_names(theirs, made)) == set(own)
+
+
+def _released(key: str) -> str:
+    """timm merges patches at the beginning of a stage, the authors at the end of the one before."""
+    _, stage, rest = key.split(".", 2)
+    return f"layers.{int(stage) - 1}.{rest}"

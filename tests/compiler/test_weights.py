@@ -1,6 +1,10 @@
 """Weight files: nothing in them runs, nothing wrong in them passes."""
 
+import argparse
 import pickle
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from compiler.weights import (
     load_strictly,
     read_weights,
     save_weights,
+    stem,
 )
 from targets.errors import WorkspaceError, ZooError
 
@@ -55,7 +60,7 @@ def test_safetensors_are_written_and_read_back_with_their_metadata(tmp_path: Pat
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_ema"])
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".ckpt", ".pth.tar"])
 def test_pickled_tensors_are_read_bare_or_wrapped(
     tmp_path: Path, wrapper: str | None, suffix: str
 ) -> None:
@@ -105,7 +110,11 @@ def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:
     [
         ([1, 2], "holds no state_dict"),
         ({}, "holds no state_dict"),
-        ({"a": torch.zeros(1), "epoch": 3}, "holds more than tensors: epoch"),
+        ({"a": torch.zeros(1), "epoch": 3}, r"holds more than tensors: epoch. Of what it holds \("),
+        (
+            {"student": {}, "teacher": {}, "epoch": 3},
+            r"Of what it holds \(student, teacher, epoch\), save the state_dict that you want",
+        ),
     ],
 )
 def test_a_pickle_without_a_state_dict_is_refused(
@@ -113,6 +122,50 @@ def test_a_pickle_without_a_state_dict_is_refused(
 ) -> None:
     with pytest.raises(ZooError, match=words):
         read_weights(save_pickle(tmp_path / "a.pth", content))
+
+
+def test_the_options_of_a_training_script_are_refused_with_a_command_that_leaves_them_out(
+    tmp_path: Path,
+) -> None:
+    content = {"state_dict": state(), "epoch": 3, "args": argparse.Namespace(lr=0.1)}
+    path = save_pickle(tmp_path / "last.pth.tar", content)
+
+    with pytest.raises(ZooError) as caught:
+        read_weights(path)
+
+    text = str(caught.value)
+    assert "the training script's options (argparse.Namespace), which only code can make" in text
+    command = shlex.split(text[text.index("python -c") :])
+    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+    assert read_weights(tmp_path / "last.safetensors").digest == Weights(state()).digest
+
+
+def test_a_refused_pickle_says_what_it_wanted_to_run(tmp_path: Path) -> None:
+    path = save_pickle(tmp_path / "a.pth", {"weight": Payload(tmp_path / "ran")})
+
+    with pytest.raises(ZooError, match=r"code beyond tensors to be run \(getattr\)"):
+        read_weights(path)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_torchscript_is_refused(tmp_path: Path) -> None:
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "a.pt")
+
+    with pytest.raises(ZooError, match="it is TorchScript, which is code"):
+        read_weights(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet18.a1.safetensors", "resnet18.a1"),
+        ("best.pth.tar", "best"),
+        ("last.ckpt", "last"),
+        ("other.onnx", "other"),
+    ],
+)
+def test_the_stem_of_a_file_leaves_out_what_says_its_kind(name: str, expected: str) -> None:
+    assert stem(Path("folder") / name) == expected
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, 500])

@@ -178,6 +178,50 @@ def test_macs_are_unknown_where_the_network_cannot_take_the_size(tmp_path: Path)
     assert found.macs is None
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".ckpt", ".pth.tar"])
+def test_a_fine_tuned_checkpoint_has_its_own_number_of_classes(tmp_path: Path, suffix: str) -> None:
+    network = timm.create_model("test_vit", pretrained=False, num_classes=7)
+    tensors = {f"model.{k}": t.clone() for k, t in network.state_dict().items()}
+    path = tmp_path / f"flowers{suffix}"
+    if suffix == ".safetensors":
+        save(path, tensors)
+    else:
+        torch.save({"state_dict": tensors, "epoch": 3}, path)  # noqa: TID251 - what tools write
+
+    (found,) = open_zoo(tmp_path, f"test_vit={path}")
+
+    assert (found.name, found.options) == ("test_vit.flowers", (("num_classes", 7),))
+    assert (found.preprocessing.input_size, found.known_top1) == (160, None)
+    assert found.params == sum(p.numel() for p in network.parameters())
+    picture = torch.rand(1, 3, 160, 160)
+    with torch.inference_mode():
+        assert torch.equal(found.load()(picture), network.eval()(picture))
+
+
+def test_a_checkpoint_without_a_classifier_answers_with_its_features(tmp_path: Path) -> None:
+    tensors = {k: t for k, t in state().items() if not k.startswith("fc.")}
+
+    found = model_from_file(save(tmp_path / "test_resnet.bare.safetensors", tensors))
+
+    assert found.options == (("num_classes", 0),)
+    with torch.inference_mode():
+        assert found.load()(torch.rand(1, 3, 64, 64)).shape == (1, 96)
+
+
+def test_a_number_of_classes_that_the_file_says_is_believed(tmp_path: Path) -> None:
+    metadata = Description("test_resnet", options=(("num_classes", 10),)).to_metadata()
+    path = save(tmp_path / "a.safetensors", state(), **metadata)
+
+    with pytest.raises(ZooError, match=r"fc\.weight is \(1000, 96\) instead of \(10, 96\)"):
+        model_from_file(path)
+
+
+def test_the_authors_prefix_of_timm_may_stand_before_a_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.safetensors", state())
+
+    assert open_zoo(tmp_path, f"timm:test_resnet={path}").names == ("test_resnet.a",)
+
+
 def test_find_takes_the_full_name_or_an_unambiguous_one_without_tag() -> None:
     zoo = Zoo((model("a.x"), model("b.x"), model("b.y"), model("c"), model("c.z")))
 
@@ -187,6 +231,16 @@ def test_find_takes_the_full_name_or_an_unambiguous_one_without_tag() -> None:
     assert len(zoo) == 5
     with pytest.raises(UsageError, match=r"'b' could be 'b\.x' and 'b\.y'\. Use the full name\."):
         zoo.find("b")
+
+
+def test_a_tag_begins_behind_the_prefix_of_a_source() -> None:
+    zoo = Zoo((model("torchvision:a.x"), model("my.nets:make"), model("your.nets:make.x")))
+
+    assert zoo.find("torchvision:a").name == "torchvision:a.x"
+    assert zoo.find("my.nets:make").name == "my.nets:make"
+    assert zoo.find("your.nets:make").name == "your.nets:make.x"
+    with pytest.raises(UnknownNameError, match=r"Unknown donor 'my'\."):
+        zoo.find("my")
 
 
 def test_find_suggests_the_nearest_name() -> None:
@@ -236,6 +290,7 @@ def test_weights_that_went_away_are_missed(tmp_path: Path) -> None:
         ("random:resnt18", "Did you mean 'resnet18'"),
         ("resnt18=a.pth", "Did you mean 'resnet18'"),
         ("resnet18=nowhere.pth", "There is no weight file 'nowhere.pth'"),
+        ("ftp:resnet18.x", "There is no folder or file 'ftp:resnet18.x'. Give a folder of"),
         ("timm:resnet18.nobody", "Unknown pretrained network of timm 'resnet18.nobody'."),
     ],
 )
@@ -295,6 +350,7 @@ def test_metadata_that_cannot_be_read_is_refused(metadata: dict[str, str], words
     "description",
     [
         Description("resnet18", source="s"),
+        Description("torchvision:resnet18", source="s"),
         Description(
             "a", TINY, (("pad_type", "same"), ("bn_eps", 1e-3), ("n", 2)), "MIT", "s", 71.0
         ),
