@@ -46,8 +46,16 @@ def module_stack(node: fx.Node) -> list[tuple[str, str]]:
 
 def _units(kinds: Mapping[str, str]) -> set[str]:
     own = {path for path in kinds if path and not kinds[path].endswith(_CONTAINERS)}
-    composite = {path for path in own & _parents(kinds) if _is_row(path, kinds)}
+    rows = {path for path in own & _parents(kinds) if _is_row(path, kinds)}
+    places = {_place(path, kinds) for path in rows}
+    # Alone in its stage, like the only block of RegNetY-16GF's last one (`s4.b1`).
+    composite = {path for path in own & _parents(kinds) if _place(path, kinds) in places}
     return composite or {path for path in own if _number(path)}
+
+
+def _place(path: str, kinds: Mapping[str, str]) -> tuple[str, str | None]:
+    """The class of a module, and of the one around it."""
+    return kinds[path], kinds.get(path.rpartition(".")[0])
 
 
 def _beside(kinds: Mapping[str, str], units: set[str]) -> set[str]:

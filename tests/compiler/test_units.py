@@ -113,3 +113,30 @@ def test_a_node_knows_the_modules_around_it() -> None:
         ("first.a", "Pair"),
         ("first.a.conv", "Conv2d"),
     ]
+
+
+def test_the_only_one_of_its_stage_is_a_unit_like_those_of_other_stages() -> None:
+    class Stage(nn.Module):
+        def __init__(self, blocks: int) -> None:
+            super().__init__()
+            for i in range(blocks):
+                self.add_module(f"b{i}", Triple())
+
+        def forward(self, x: Tensor) -> Tensor:
+            for block in self.children():
+                x = block(x)
+            return x
+
+    class Stages(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.s1 = Stage(2)
+            self.s2 = Stage(1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.s2(self.s1(x))
+            return y
+
+    found = nodes(Stages())
+
+    assert list(unit_ends(found, everywhere(found)).values()) == ["s1.b0", "s1.b1", "s2.b0"]
