@@ -1,9 +1,9 @@
 """Similarity of a zoo: all pairs of boundaries of all donors, from features on disk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -32,58 +32,115 @@ from targets.errors import UnknownNameError, UsageError
 Measure = Literal["linear_cka", "rbf_cka", "linear_regression"]
 MEASURES: tuple[str, ...] = get_args(Measure)
 BATCH = 2048
-"""Samples whose Gram matrices are compared at once, as in DeRy."""
+"""Samples of a batch in DeRy."""
 
 _DTYPE = np.dtype("<f8")
 _GRAMS = {"linear_cka": linear_gram, "rbf_cka": rbf_gram_of()}
 
 
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How boundaries are compared.
+
+    Attributes:
+        measure: "linear_cka"; "rbf_cka" with the median bandwidth of every batch; or
+            "linear_regression", the mean of both directions, since a table is symmetric.
+        unbiased: the estimator of CKA; nothing to "linear_regression".
+        batch: most samples whose Gram matrices are compared at once.
+        average: "hsic": CKA of the average HSIC of the batches; "cka": the average of the batches'
+            CKA, as DeRy's code has it.
+    """
+
+    measure: str = "linear_cka"
+    unbiased: bool = True
+    batch: int = BATCH
+    average: Average = "hsic"
+
+    def __post_init__(self) -> None:
+        """Refuse measures that are none, and batches too small for them."""
+        if self.measure not in MEASURES:
+            raise UnknownNameError("measure of similarity", self.measure, MEASURES)
+        if self.batch < 2 * self.least:
+            raise UsageError(
+                f"{self._name} in batches of {self.batch}: it needs batches of at least "
+                f"{2 * self.least} images. Take larger ones."
+            )
+
+    @property
+    def least(self) -> int:
+        """The fewest images it can do with; regression needs more than there are channels."""
+        return least_samples(self.unbiased and self.measure != "linear_regression")
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What its values depend on."""
+        if self.measure == "linear_regression":
+            return (self.measure,)
+        return self.measure, self.unbiased, self.batch, self.average
+
+    def check(self, images: int) -> None:
+        """Refuse too few images, before donors run for nothing."""
+        if images < self.least:
+            raise UsageError(
+                f"{self._name} of {images} images: it needs at least {self.least}. Give more "
+                "photographs with --data."
+            )
+
+    def parts(self, images: int) -> list[tuple[int, int]]:
+        """First and behind-last image of as few batches as possible, as equal as possible."""
+        count = -(-images // self.batch)
+        return list(pairwise(number * images // count for number in range(count + 1)))
+
+    @property
+    def _name(self) -> str:
+        return f"unbiased {self.measure}" if self.least == least_samples(True) else self.measure
+
+
 def similarity_table(
     features: ZooFeatures,
     progress: Progress,
-    measure: str = "linear_cka",
-    unbiased: bool = True,
-    batch: int = BATCH,
-    average: Average = "hsic",
+    method: Method = Method(),
     memory: int = MEMORY,
 ) -> SimilarityTable:
     """Similarities of all pairs of boundaries.
 
-    Up to `batch` images, CKA is that of all images; beyond, HSIC is averaged over batches of equal
-    size (but for one image), none left out. Memory grows neither with the number of images nor,
+    Up to `method.batch` images, CKA is that of all images; beyond, batches of equal size (but for
+    one image) are averaged, none left out. Memory grows neither with the number of images nor,
     beyond `memory`, with that of boundaries.
 
     Args:
         features: of all donors on the same images.
         progress: told about the work.
-        measure: "linear_cka"; "rbf_cka" with the median bandwidth of every batch; or
-            "linear_regression", the mean of both directions, which has to be symmetric here.
-        unbiased: the estimator of CKA; nothing to "linear_regression".
-        batch: most samples of a batch.
-        average: "hsic", or "cka" for the average of the batches' CKA as in DeRy's code.
+        method: measure and estimator.
         memory: bytes of Gram rows that are held at once.
 
     Raises:
-        UnknownNameError: no such measure.
-        UsageError: too few images for it (CKA: 2; unbiased: 4; regression: more than channels), a
-            batch of fewer, or a boundary whose features do not vary.
+        UsageError: too few images for the method, or a boundary whose features do not vary.
     """
-    _check_measure(measure)
-    _check_images(features.images, measure, unbiased, batch)
+    method.check(features.images)
     total = len(features.names)
-    if measure == "linear_regression":
+    if method.measure == "linear_regression":
         progress.start(f"regressing {total} boundaries on each other", total)
         one_way = regression_table(features.boundaries, features.names, progress=progress.update)
         values: Float = (one_way + one_way.T) / 2
     else:
         progress.start(f"comparing {total} boundaries", features.images)
-        table = HsicTable(features.names, unbiased, _GRAMS[measure], average, memory)
-        for first, last in _batches(features.images, batch):
-            parts = [stored.part(first, last) for stored in features.boundaries]
-            table.add(parts, partial(_advance, progress, first))
-        values = table.cka
-    progress.finish(f"{measure} of all pairs of {total} boundaries")
-    return SimilarityTable(tuple(d.nodes for d in features.donors), values, measure)
+        values = _cka(features, progress, method, memory)
+    progress.finish(f"{method.measure} of all pairs of {total} boundaries")
+    return SimilarityTable(tuple(d.nodes for d in features.donors), values, method.measure)
+
+
+def _cka(features: ZooFeatures, progress: Progress, method: Method, memory: int) -> Float:
+    gram = _GRAMS[method.measure]
+    table = HsicTable(features.names, method.unbiased, gram, method.average, memory)
+    for first, last in method.parts(features.images):
+        parts = [stored.part(first, last) for stored in features.boundaries]
+        table.add(parts, partial(_advance, progress, first))
+    return table.cka
+
+
+def _advance(progress: Progress, before: int, done: int) -> None:
+    progress.update(before + done)
 
 
 def zoo_similarity(
@@ -103,7 +160,7 @@ def zoo_similarity(
         images: what they look at.
         cache: of features and tables; a table that is there is read without loading a donor.
         progress: told about the work.
-        measure: as `similarity_table`.
+        measure: as in `Method`.
         unbiased: the estimator of CKA.
         sizes: input sizes in pixels by donor; a donor's own where it is not named.
         device: "cpu", "cuda" or "cuda:N", where donors run.
@@ -114,59 +171,59 @@ def zoo_similarity(
         TargetUnavailableError: a GPU was asked for and there is none.
         ZooError: a donor cannot be cut, or computes numbers that are not finite.
     """
-    _check_measure(measure)
-    _check_images(len(images), measure, unbiased, BATCH)
+    method = Method(measure, unbiased)
+    method.check(len(images))
     parse_device(device)
     chosen = input_sizes(donors, sizes)
-    models = tuple(_nodes(donors, name, size, cache) for name, size in chosen.items())
-    identities = [(donors.model(name).identity, size) for name, size in chosen.items()]
-    estimator = None if measure == "linear_regression" else (unbiased, BATCH)
-    key = digest(identities, models, images.digest, measure, estimator, TOOLCHAIN)
+    models = tuple(_nodes(donors, name, size, cache, progress) for name, size in chosen.items())
 
     def make() -> Float:
-        if measure == "linear_regression":
-            _check_channels(donors, chosen, len(images))
-        features = zoo_features(donors, images, cache, progress, sizes, device)
-        return similarity_table(features, progress, measure, unbiased).values
+        return _made(donors, images, cache, progress, method, chosen, device)
 
-    total = sum(len(model) + 1 for model in models)
-    values = _kept(cache.path("similarity", key).with_suffix(".npy"), (total, total), make)
-    return SimilarityTable(models, values, measure)
+    identities = [(donors.model(name).identity, size) for name, size in chosen.items()]
+    key = digest(identities, models, images.digest, method.key, TOOLCHAIN)
+    return SimilarityTable(models, _kept(cache, key, models, make), measure)
 
 
-def _nodes(donors: Donors, name: str, size: int, cache: Cache) -> ModelNodes:
+def _made(
+    donors: Donors,
+    images: ImageSet,
+    cache: Cache,
+    progress: Progress,
+    method: Method,
+    sizes: Mapping[str, int],
+    device: str,
+) -> Float:
+    if method.measure == "linear_regression":
+        _check_channels(donors, sizes, len(images))
+    features = zoo_features(donors, images, cache, progress, sizes, device)
+    return similarity_table(features, progress, method).values
+
+
+def _nodes(donors: Donors, name: str, size: int, cache: Cache, progress: Progress) -> ModelNodes:
     """A donor's nodes, without cutting it again where they are known."""
 
     def make() -> dict[str, list[object]]:
+        progress.start(f"cutting {name} at {size} px", None)
         found = donor_nodes(donors.dissection(name, size))
+        progress.finish(f"{len(found)} nodes in {name}")
         return {"nodes": [*found.nodes], "params": [*found.params]}
 
     kept = cache.json("nodes", digest(donors.model(name).identity, size, TOOLCHAIN), make)
     return ModelNodes(name, tuple(kept["nodes"]), tuple(kept["params"]))
 
 
-def _kept(path: Path, shape: tuple[int, int], make: Callable[[], Float]) -> Float:
-    """The array in a .npy file; one that is not there, damaged or of another shape is made."""
-    header = npy_header(shape, _DTYPE)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    if content.startswith(header) and len(content) == len(header) + 8 * shape[0] * shape[1]:
-        return np.frombuffer(content, _DTYPE, offset=len(header)).reshape(shape).copy()
+def _kept(cache: Cache, key: str, models: Sequence[ModelNodes], make: Callable[[], Float]) -> Float:
+    """The cached table of these models; one that is not there, or not whole, is made."""
+    path = cache.path("similarity", key).with_suffix(".npy")
+    total = sum(len(model) + 1 for model in models)
+    header = npy_header((total, total), _DTYPE)
+    content = path.read_bytes() if path.exists() else b""
+    if content.startswith(header) and len(content) == len(header) + total**2 * _DTYPE.itemsize:
+        return np.frombuffer(content, _DTYPE, offset=len(header)).reshape(total, total).copy()
     made = make()
     write_atomic(path, header + made.astype(_DTYPE).tobytes())
     return made
-
-
-def _advance(progress: Progress, before: int, done: int) -> None:
-    progress.update(before + done)
-
-
-def _batches(images: int, most: int) -> list[tuple[int, int]]:
-    """First and behind-last image of as few batches as possible, as equal as possible."""
-    count = -(-images // most)
-    return list(pairwise(number * images // count for number in range(count + 1)))
 
 
 def _check_channels(donors: Donors, sizes: Mapping[str, int], images: int) -> None:
@@ -177,19 +234,3 @@ def _check_channels(donors: Donors, sizes: Mapping[str, int], images: int) -> No
         for cut in dissection.boundaries
     }
     check_samples(images, [*channels.values()], [*channels])
-
-
-def _check_measure(measure: str) -> None:
-    if measure not in MEASURES:
-        raise UnknownNameError("measure of similarity", measure, MEASURES)
-
-
-def _check_images(images: int, measure: str, unbiased: bool, batch: int) -> None:
-    """Before donors run for nothing."""
-    least = least_samples(unbiased) if measure != "linear_regression" else 2
-    if images < least or batch < 2 * least:
-        kind = "unbiased " if unbiased and least == 4 else ""
-        raise UsageError(
-            f"{kind}{measure} of {images} images in batches of {batch}: it needs at least {least} "
-            f"images, and batches of at least {2 * least}. Give more photographs with --data."
-        )

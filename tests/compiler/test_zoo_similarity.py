@@ -14,7 +14,7 @@ from compiler.images import ImageSet
 from compiler.progress import Silent
 from compiler.similarity import linear_cka, linear_regression, rbf_cka
 from compiler.similarity_table import ModelNodes
-from compiler.zoo_similarity import similarity_table, zoo_similarity
+from compiler.zoo_similarity import Method, similarity_table, zoo_similarity
 from targets.errors import TargetUnavailableError, UnknownNameError, UsageError
 
 SIZES = {"test_efficientnet": 32, "test_resnet": 32}
@@ -58,7 +58,7 @@ def test_a_table_has_the_measure_of_every_pair(
 ) -> None:
     features = zoo(tmp_path)
 
-    table = similarity_table(features, Silent(), measure, unbiased)
+    table = similarity_table(features, Silent(), Method(measure, unbiased))
 
     parts = [stored[0:30] for stored in features.boundaries]
     for i, x in enumerate(parts):
@@ -79,7 +79,7 @@ def test_a_table_has_the_measure_of_every_pair(
 def test_many_images_are_compared_in_equal_batches_none_left_out(tmp_path: Path) -> None:
     features, told = zoo(tmp_path), Recorder()
 
-    table = similarity_table(features, told, unbiased=False, batch=14, average="cka")
+    table = similarity_table(features, told, Method(unbiased=False, batch=14, average="cka"))
 
     x, y = (features.boundaries[i][0:30] for i in (0, 4))
     thirds = [linear_cka(x[p], y[p]) for p in (slice(0, 10), slice(10, 20), slice(20, 30))]
@@ -96,7 +96,7 @@ def test_many_images_are_compared_in_equal_batches_none_left_out(tmp_path: Path)
 def test_regression_tells_its_progress_by_boundary(tmp_path: Path) -> None:
     told = Recorder()
 
-    similarity_table(zoo(tmp_path), told, "linear_regression")
+    similarity_table(zoo(tmp_path), told, Method("linear_regression"))
 
     assert told.told[:3] == ["regressing 5 boundaries on each other: 5", 1, 2]
 
@@ -106,7 +106,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     for images in (400, 4000):
         features = zoo(tmp_path / str(images), images)
         tracemalloc.start()
-        similarity_table(features, Silent(), batch=100)
+        similarity_table(features, Silent(), Method(batch=100))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
 
@@ -190,7 +190,7 @@ def test_what_cannot_be_compared_is_refused_before_a_donor_runs(
     monkeypatch.delattr(Donors, "dissection")
     cache = Cache(tmp_path)
 
-    with pytest.raises(UsageError, match=r"unbiased linear_cka of 3 images .* at least 4 images"):
+    with pytest.raises(UsageError, match=r"unbiased linear_cka of 3 images: it needs at least 4"):
         zoo_similarity(tiny_donors, pictures.subset(range(3)), cache, Silent())
     with pytest.raises(UnknownNameError, match="Did you mean 'linear_cka'"):
         zoo_similarity(tiny_donors, pictures, cache, Silent(), "linear_cca")
@@ -208,9 +208,15 @@ def test_regression_on_few_images_is_refused_before_a_donor_runs(
             tiny_donors, pictures, Cache(tmp_path), told, "linear_regression", sizes=SIZES
         )
 
-    assert told.told == []
+    assert told.told == [
+        "cutting test_efficientnet.random at 32 px: None",
+        "5 nodes in test_efficientnet.random",
+        "cutting test_resnet.random at 32 px: None",
+        "4 nodes in test_resnet.random",
+    ]
 
 
-def test_batches_too_small_for_the_estimate_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"in batches of 7: it needs .* batches of at least 8"):
-        similarity_table(zoo(tmp_path), Silent(), batch=7)
+def test_batches_too_small_for_the_estimate_are_refused() -> None:
+    assert Method(unbiased=False, batch=4).parts(9) == [(0, 3), (3, 6), (6, 9)]
+    with pytest.raises(UsageError, match=r"unbiased linear_cka in batches of 7: .* at least 8 im"):
+        Method(batch=7)
