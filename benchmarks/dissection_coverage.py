@@ -11,6 +11,7 @@ It goes on where it was stopped: what is in the lines file (FILE.jsonl) is not d
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing as mp
 import os
@@ -26,6 +27,7 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from compiler.dissection import Dissection, dissect
 from targets.errors import ZooError
@@ -33,6 +35,8 @@ from targets.errors import ZooError
 RESULT = Path(__file__).parent / "results" / "dissection_coverage.json"
 LARGEST = 300_000_000
 """Parameters up to which a network is really run."""
+
+_IDLE = ("training", "pretrained_cfg", "default_cfg")
 
 PATIENCE_S = 420.0
 """Seconds after which an architecture counts as refused: one core, whatever else runs."""
@@ -50,8 +54,9 @@ def main() -> None:
     names = asked.names or timm.list_models()
     lines = asked.out.with_suffix(".jsonl")
     done = _read(lines)
+    missing = sorted((n for n in names if n not in done), key=_parameters)  # cheapest first
     with lines.open("a") as stream:
-        for row in _run([n for n in names if n not in done], asked.workers):
+        for row in _run(missing, asked.workers):
             done[row["name"]] = row
             stream.write(json.dumps(row) + "\n")
             stream.flush()
@@ -61,34 +66,66 @@ def main() -> None:
     print(json.dumps({k: v for k, v in _summary(rows).items() if k != "architectures"}, indent=1))
 
 
-def examine(name: str) -> Row:
-    """Cut one architecture: what was found, or why it is refused."""
-    with torch.device("meta"):
-        params = sum(p.numel() for p in timm.create_model(name).parameters())
+def examine(name: str, known: dict[str, Row]) -> Row:
+    """Cut one architecture: what was found, or why it is refused.
+
+    Some of timm's names differ in their pretrained weights alone. `known` holds the rows of this
+    process by signature: the same modules with the same settings are not cut twice.
+    """
+    params = _parameters(name)
     row: Row = {"name": name, "params": params}
     reasons: list[str] = []
     for options, size in _inputs(name):
         started = time.monotonic()
         try:
             model = _make(name, params, options)
+            row["signature"] = _signature(model, size)
+            if twin := known.get(row["signature"]):
+                return twin | {"name": name, "same_as": twin["name"]}
             found = dissect(model, size, name)
         except (ZooError, TypeError, AssertionError, ValueError, RuntimeError) as error:
             reasons.append(f"{size} px: {str(error).splitlines()[0]}")
             continue
         row |= {"size": size, "cuts": len(found.every_cut()), "nodes": len(found.boundaries) - 1}
         row |= _shapes_alone() if params > LARGEST else _compare(model, found, size)
-        return row | {"seconds": round(time.monotonic() - started, 1)}
+        row |= {"seconds": round(time.monotonic() - started, 1)}
+        known[row["signature"]] = row
+        return row
     return row | {"refused": reasons[-1] if reasons else "takes no square pictures"}
+
+
+def _parameters(name: str) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in timm.create_model(name).parameters())
+
+
+def _signature(model: nn.Module, size: int) -> str:
+    """Everything that the computation depends on but the values of parameters and buffers."""
+    parts: list[object] = [size]
+    for path, module in model.named_modules():
+        settings = {
+            k: v for k, v in vars(module).items() if not k.startswith("_") and k not in _IDLE
+        }
+        plain = {
+            k: v for k, v in settings.items() if isinstance(v, bool | int | float | str | tuple)
+        }
+        tensors = [(k, tuple(t.shape)) for k, t in module.state_dict(keep_vars=True).items()]
+        parts.append(
+            (path, type(module).__qualname__, sorted(plain.items()), tensors if not path else 0)
+        )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _inputs(name: str) -> Iterator[tuple[dict[str, int], int]]:
     """Options and input sizes to try, cheapest first; the architecture's own comes last."""
     config = timm.get_pretrained_cfg(name)
-    channels, height, width = (config.input_size if config else None) or (3, 224, 224)
-    if height >= 192:
-        half = height // 2
-        yield {"img_size": half}, half
-        yield {}, max(96, half // 32 * 32)
+    _, height, _ = (config.input_size if config else None) or (3, 224, 224)
+    small = height
+    while small > 144:
+        small //= 2
+    if small < height:
+        yield {"img_size": small}, small
+        yield {}, max(96, small // 32 * 32)
     yield {}, height
 
 
@@ -97,7 +134,19 @@ def _make(name: str, params: int, options: dict[str, int]) -> nn.Module:
         with torch.device("meta"):
             return timm.create_model(name, **options).eval()
     torch.manual_seed(0)
-    return timm.create_model(name, **options).eval()
+    with _Uniform():
+        return timm.create_model(name, **options).eval()
+
+
+class _Uniform(TorchFunctionMode):
+    """Random weights quickly: which distribution they come from does not matter here."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.erfinv_:
+            return args[0]
+        if func is torch.Tensor.normal_:
+            return args[0].uniform_(-0.04, 0.04)
+        return func(*args, **(kwargs or {}))
 
 
 def _shapes_alone() -> Row:
@@ -144,8 +193,13 @@ def _chain(blocks: nn.ModuleList, x: Tensor) -> Tensor:
 def _work(pipe: Connection) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    known: dict[str, Row] = {}
     while (name := pipe.recv()) is not None:
-        pipe.send(examine(name))
+        try:
+            row = examine(name, known)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong is why it is refused
+            row = {"name": name, "refused": f"{type(error).__name__}: {error}"[:300]}
+        pipe.send(row)
 
 
 class _Worker:
@@ -156,7 +210,7 @@ class _Worker:
         self.process = mp.Process(target=_work, args=(other,), daemon=True)
         self.process.start()
         other.close()
-        self.name, self.since = "", time.monotonic()
+        self.name, self.since, self.dead = "", time.monotonic(), False
 
     def give(self, name: str | None) -> None:
         self.name, self.since = name or "", time.monotonic()
@@ -166,6 +220,8 @@ class _Worker:
         try:
             return dict(self.pipe.recv())
         except EOFError:
+            self.process.join()
+            self.dead = True
             code = self.process.exitcode
             return {"name": self.name, "refused": f"the process ended with code {code}"}
 
@@ -184,7 +240,7 @@ def _run(names: list[str], count: int) -> Iterator[Row]:
         for worker in list(busy):
             if worker.pipe in ready:
                 yield worker.take()
-                if worker.process.is_alive() and waiting:
+                if waiting and not worker.dead:
                     worker.give(waiting.pop())
                     continue
             elif not worker.overdue:
@@ -232,7 +288,9 @@ def _summary(rows: list[Row]) -> Row:
             r["name"]: r["train"] for r in small if "train" in r and r["train"] is not True
         },
         "architectures": [
-            {k: v for k, v in row.items() if k != "refused"} for row in rows if "nodes" in row
+            {k: v for k, v in row.items() if k not in ("refused", "signature")}
+            for row in rows
+            if "nodes" in row
         ],
     }
 

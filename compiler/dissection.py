@@ -96,8 +96,8 @@ class Dissection:
         self.cuts = self._find_cuts()
         if len(self.cuts) < 3:
             raise ZooError(
-                f"{name} has no position where a single activation is live between its repeated "
-                "modules, so it cannot lend blocks. Leave this donor out."
+                f"{name} has no position where a single activation is live, so it cannot lend "
+                "blocks. Leave this donor out."
             )
         self.stem = self._find_stem()
 
@@ -131,9 +131,12 @@ class Dissection:
         """Every position where one activation alone crosses, named by the module it ends."""
         thinned = {cut.position: cut for cut in self.boundaries}
         found = [self.cuts[0]]
+        depth = 0.0
         for position, node in self._legal.items():
-            cut = thinned.get(position) or self._cut(self._module_ended(position), position, node)
-            found += [cut] if cut else []
+            own = thinned.get(position)
+            depth = own.depth if own else depth
+            cut = own or self._cut(self._module_ended(position), position, node)
+            found += [replace(cut, depth=depth)] if cut else []
         return (*found, self.cuts[-1])
 
     def cut(self, name: str) -> Cut:
@@ -173,7 +176,7 @@ class Dissection:
                 yield attribute
 
     def _find_cuts(self) -> tuple[Cut, ...]:
-        ends = unit_ends(self._nodes, self._legal)
+        ends = unit_ends(self._nodes, self._legal) or self._other_ends()
         found = [self._cut(name, at, self._legal[at]) for at, name in ends.items()]
         inner = [cut for cut in found if cut is not None]
         total = len(inner) + 1
@@ -187,9 +190,18 @@ class Dissection:
             Cut(OUTPUT, len(self._nodes) - 1, last, 0, 1.0),
         )
 
+    def _other_ends(self) -> dict[int, str]:
+        """Where the units of a network never leave one activation alone: any legal position.
+
+        Such a donor (CrossViT: two branches up to its head) is worth little but as a whole.
+        """
+        named = {self._module_ended(position): position for position in self._legal}
+        return {position: name for name, position in named.items()}
+
     def _find_stem(self) -> Cut:
         """The last legal cut before the first node; the input where there is none."""
-        first = first_positions(self._nodes, {self.cuts[1].name})[self.cuts[1].name]
+        unit = self.cuts[1].name
+        first = first_positions(self._nodes, {unit}).get(unit, self.cuts[1].position)
         before = [position for position in self._legal if position < first]
         for position in reversed(before):
             cut = self._cut(STEM, position, self._legal[position])

@@ -1,5 +1,6 @@
 """The ATen graph of a network: exported once, with modules put back where modes matter."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -45,10 +46,10 @@ def aten_graph(model: nn.Module, input_size: int, name: str = "model") -> fx.Gra
     """
     program = _exported(model, input_size, name)
     found = _flat(model, program, _avoid_writing_in_place)
-    if not _equal(model, found, input_size):
+    if not _equal(model, found, input_size, name):
         # A write through a view is lost by now: let torch rewrite such writes instead.
         found = _flat(model, program.run_decompositions({}), lambda module: None)
-    if not _equal(model, found, input_size):
+    if not _equal(model, found, input_size, name):
         raise ZooError(
             f"Cannot cut {name}: its graph computes something else than itself, most likely "
             "because its answer depends on more than its input. Leave this donor out."
@@ -60,7 +61,9 @@ def _exported(model: nn.Module, input_size: int, name: str) -> ExportedProgram:
     device = next((parameter.device for parameter in model.parameters()), None)
     example = torch.zeros(2, 3, input_size, input_size, device=device)
     try:
-        with marked(model):
+        with marked(model), warnings.catch_warnings():
+            # Attention that keeps its biases (LeViT) does so again when it is really run.
+            warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
             return torch.export.export(model, (example,), dynamic_shapes=(({0: Dim(BATCH)},)))
     except _REFUSALS as error:
         raise ZooError(
@@ -83,12 +86,18 @@ def _flat(
 
 
 @torch.no_grad()
-def _equal(model: nn.Module, graph_module: fx.GraphModule, size: int) -> bool:
+def _equal(model: nn.Module, graph_module: fx.GraphModule, size: int, name: str) -> bool:
     """Whether both answer one random batch alike; taken on trust where there are no values."""
     if any(parameter.is_meta for parameter in model.parameters()):
         return True
     x = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(0))
-    answer, found = model(x), graph_module(x)
+    try:
+        answer, found = model(x), graph_module(x)
+    except _REFUSALS as error:
+        raise ZooError(
+            f"Cannot cut {name} at {size} px: it cannot be run ({_first_line(error)}). Choose "
+            "another input size, or leave this donor out."
+        ) from error
     if not isinstance(answer, torch.Tensor) or not isinstance(found, torch.Tensor):
         return False
     return torch.allclose(answer, found, rtol=1e-3, atol=1e-4, equal_nan=True)

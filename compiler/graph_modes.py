@@ -148,7 +148,7 @@ def _replace(
     args: tuple[fx.node.Argument, ...],
     kwargs: dict[str, fx.node.Argument] | None = None,
 ) -> None:
-    module.set_submodule(path, by.eval())
+    module.add_submodule(path, by.eval())  # with the modules around it, where they are gone
     with module.graph.inserting_before(node):
         call = module.graph.call_module(path, args=args, kwargs=kwargs)
     call.meta = dict(node.meta)

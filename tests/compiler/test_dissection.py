@@ -275,8 +275,8 @@ def test_a_network_without_a_cut_is_refused() -> None:
         dissect(Dense(), 8, "dense")
 
     assert str(caught.value) == (
-        "dense has no position where a single activation is live between its repeated modules, "
-        "so it cannot lend blocks. Leave this donor out."
+        "dense has no position where a single activation is live, so it cannot lend blocks. "
+        "Leave this donor out."
     )
 
 
