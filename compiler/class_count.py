@@ -23,12 +23,21 @@ def class_count(state: State, module: nn.Module) -> int | None:
     weights = [f"{head}.weight" for head in heads]
     found = {key: given[key] for key in weights if key in given}
     if not found:
-        headless = {key for key in own if not key.startswith(tuple(f"{head}." for head in heads))}
-        return 0 if headless != own.keys() and headless == given.keys() else None
+        return 0 if _lacks_its_head_alone(own, given, heads) else None
     counts = {len(tensor) for tensor in found.values() if tensor.dim() >= 2}
     alike = all(own[key].shape[1:] == found[key].shape[1:] for key in found if key in own)
     same = all(key in own and own[key].shape == found[key].shape for key in found)
     return counts.pop() if len(counts) == 1 and alike and not same else None
+
+
+def _lacks_its_head_alone(own: State, given: State, heads: tuple[str, ...]) -> bool:
+    """Whether what a file lacks is in the modules that the classifiers are in, and in them alone.
+
+    They may hold a normalization as well, which some networks keep without their classifier.
+    """
+    tops = tuple(f"{head.partition('.')[0]}." for head in heads)
+    missing = own.keys() - given.keys()
+    return bool(missing) and given.keys() <= own.keys() and all(k.startswith(tops) for k in missing)
 
 
 def classifiers(module: nn.Module) -> tuple[str, ...]:

@@ -48,11 +48,22 @@ def test_the_classifier_of_other_networks_is_their_last_layer(name: str) -> None
     assert class_count(tuned.state_dict(), default) == 7
 
 
-def test_a_checkpoint_without_a_classifier_has_no_classes() -> None:
-    bare, default = outline("vit_tiny_patch16_224", num_classes=0), outline("vit_tiny_patch16_224")
+@pytest.mark.parametrize(
+    "architecture", ["vit_tiny_patch16_224", "convnext_atto", "levit_128s", "repvit_m1"]
+)
+def test_a_checkpoint_without_a_classifier_has_no_classes(architecture: str) -> None:
+    bare, default = outline(architecture, num_classes=0), outline(architecture)
 
     assert class_count(bare.state_dict(), default) == 0
-    assert class_count(bare.state_dict(), outline("vit_small_patch16_224", num_classes=0)) is None
+
+
+def test_a_checkpoint_without_a_classifier_is_no_other_networks() -> None:
+    default = outline("vit_tiny_patch16_224")
+    bare = outline("vit_tiny_patch16_224", num_classes=0).state_dict()
+
+    assert class_count({**bare, "queue": torch.zeros(2)}, default) is None
+    assert class_count({k: t for k, t in bare.items() if "blocks.3" not in k}, default) is None
+    assert class_count(bare, outline("vit_small_patch16_224", num_classes=0)) is None
 
 
 def test_a_checkpoint_of_another_network_is_left_to_be_refused() -> None:

@@ -247,6 +247,21 @@ def test_every_weights_transform_can_be_described() -> None:
     assert all(shorts)
 
 
+def test_the_share_that_is_kept_gives_the_very_size_to_resize_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transforms = models.get_model_weights(SMALL).DEFAULT.transforms()
+    transforms.crop_size, transforms.resize_size = [163], [207]
+    weights = models.get_model_weights(SMALL).DEFAULT
+    monkeypatch.setattr(weights.value, "transforms", lambda: transforms)
+
+    described = torchvision_models.describe(SMALL).preprocessing
+
+    assert int(163 / (163 / 207)) == 206
+    assert described is not None
+    assert int(163 / described.crop) == 207
+
+
 def test_weights_without_a_known_quality_say_so() -> None:
     assert torchvision_models.describe("vgg16", "IMAGENET1K_FEATURES").known_top1 is None
 
