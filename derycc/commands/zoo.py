@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 ModelText = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL",
         help="A donor of --zoo by its name; without --zoo any one network as --zoo takes it, "
         "e.g. timm:resnet18, random:resnet18, torchvision:resnet18 or ARCH=FILE.",
     ),

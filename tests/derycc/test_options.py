@@ -45,6 +45,7 @@ def test_these_are_the_commands() -> None:
         "verify",
         "zoo fetch",
         "zoo list",
+        "zoo show",
     ]
 
 
