@@ -106,8 +106,7 @@ def to_map(x: Tensor, boundary: Boundary) -> Tensor:
     if boundary.layout == "NHWC":
         return x.permute(0, 3, 1, 2)
     if boundary.layout == "NLC":
-        side = boundary.side
-        return x[:, boundary.prefix :].transpose(1, 2).unflatten(2, (side, side))
+        return x[:, boundary.prefix :].transpose(1, 2).reshape(len(x), *boundary.chw)
     return x
 
 

@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save
 
 from backends.model import ExportedModel, TensorSpec
 from compiler.cache import Cache, digest, write_atomic
+from compiler.design import Design, DesignedNetwork, build_design, build_tuned
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN, export
 from compiler.images import ImageSet
-from compiler.network import Blueprint, Network, build
+from compiler.network import Blueprint
+from compiler.preprocessing import Preprocessing
 from compiler.quality import Logits, Quality, judge, logits
-from compiler.tuning import tune
 from compiler.views import Views
 from profilers.measurement import Measurement
 from profilers.profile import profile
@@ -84,7 +85,7 @@ class Judged:
             donor, the choosing part for a stitched network.
         held_out: on images that took no part in any choice.
         handicap: how much more the network's donors score on all calibration images than on the
-            choosing part; 0 for a whole donor.
+            choosing part; 0 for a whole donor, and for a recipe: it competes with none.
     """
 
     calibration: Quality
@@ -106,18 +107,24 @@ class Candidate:
     """A network that was built, with everything measured about it.
 
     Attributes:
-        blueprint: what it is made of.
+        design: what it is made of.
         model: the network as ONNX: the one that is emitted, and the one that was measured.
         weights: safetensors file of the torch network.
         judged: its quality.
         latency: its measured latency on the target.
     """
 
-    blueprint: Blueprint
+    design: Design
     model: ExportedModel
     weights: Path
     judged: Judged
     latency: Measurement
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """What a network is made of that no recipe describes."""
+        assert isinstance(self.design, Blueprint)
+        return self.design
 
 
 class Candidates:
@@ -153,82 +160,82 @@ class Candidates:
         self._protocol = protocol
         self._images = photographs.digest
         self._answers: dict[str, Logits] = {}
-        self._confirmed: dict[Blueprint, Candidate] = {}
+        self._confirmed: dict[Design, Candidate] = {}
         self._gains: dict[Blueprint, float] = {}
 
-    def quality(self, blueprint: Blueprint) -> Judged:
+    def quality(self, design: Design) -> Judged:
         """Build and judge a network, or read what was judged before."""
-        self._ensure(blueprint)
-        content = json.loads((self._folder(blueprint) / QUALITY).read_text())
+        self._ensure(design)
+        content = json.loads((self._folder(design) / QUALITY).read_text())
         return Judged(
             Quality(**content["calibration"]), Quality(**content["held_out"]), content["handicap"]
         )
 
-    def make(self, blueprint: Blueprint, fresh: bool = False) -> Candidate:
+    def make(self, design: Design, fresh: bool = False) -> Candidate:
         """Build, judge and measure a network.
 
         Args:
-            blueprint: what it is made of.
+            design: what it is made of.
             fresh: measure again even if the store has it.
         """
-        judged = self.quality(blueprint)
-        model = self._exported(blueprint)
-        latency = self._measure(model, blueprint, fresh)
+        judged = self.quality(design)
+        model = self._exported(design)
+        latency = self._measure(model, design, fresh)
         for _ in range(REPEATS):
             if latency.noisy:
-                again = self._measure(model, blueprint, fresh=True)
+                again = self._measure(model, design, fresh=True)
                 latency = min(latency, again, key=lambda m: m.relative_half_width)
-        return Candidate(blueprint, model, self._folder(blueprint) / WEIGHTS, judged, latency)
+        return Candidate(design, model, self._folder(design) / WEIGHTS, judged, latency)
 
-    def _measure(self, model: ExportedModel, blueprint: Blueprint, fresh: bool) -> Measurement:
+    def _measure(self, model: ExportedModel, design: Design, fresh: bool) -> Measurement:
         table = profile(
             [model],
             self._target,
             store=self._store,
             protocol=self._protocol,
-            inputs=lambda exported: {exported.inputs[0].name: self._photograph(blueprint)},
+            inputs=lambda exported: {exported.inputs[0].name: self._photograph(design)},
             fresh=fresh,
         )
         return table.cost(model).raw
 
-    def confirm(self, blueprint: Blueprint) -> Candidate:
+    def confirm(self, design: Design) -> Candidate:
         """The candidate with samples of this very run, taken once however often it is chosen."""
-        if blueprint not in self._confirmed:
-            self._confirmed[blueprint] = self.make(blueprint, fresh=True)
-        return self._confirmed[blueprint]
+        if design not in self._confirmed:
+            self._confirmed[design] = self.make(design, fresh=True)
+        return self._confirmed[design]
 
-    def network(self, blueprint: Blueprint) -> Network:
+    def network(self, design: Design) -> DesignedNetwork:
         """The torch network, tuned as it was when it was judged."""
-        self._ensure(blueprint)
-        network = build(blueprint, self.donors)
-        network.load_state_dict(load_file(self._folder(blueprint) / WEIGHTS))
+        self._ensure(design)
+        network = build_design(design, self.donors)
+        network.load_state_dict(load_file(self._folder(design) / WEIGHTS))
         return network
 
-    def _exported(self, blueprint: Blueprint) -> ExportedModel:
-        path = self._folder(blueprint) / MODEL
+    def _exported(self, design: Design) -> ExportedModel:
+        path = self._folder(design) / MODEL
         if not path.exists():
-            spec = TensorSpec(INPUT_NAME, (1, 3, blueprint.input_size, blueprint.input_size))
-            model = export(self.network(blueprint), spec, "network", OUTPUT_NAME)
+            spec = TensorSpec(INPUT_NAME, (1, 3, design.input_size, design.input_size))
+            model = export(self.network(design), spec, "network", OUTPUT_NAME)
             write_atomic(path, model.onnx)
-        return ExportedModel.from_bytes(path.read_bytes(), name=str(blueprint))
+        return ExportedModel.from_bytes(path.read_bytes(), name=str(design))
 
-    def _ensure(self, blueprint: Blueprint) -> None:
-        folder = self._folder(blueprint)
+    def _ensure(self, design: Design) -> None:
+        folder = self._folder(design)
         if (folder / QUALITY).exists():
             return
-        network = build(blueprint, self.donors)
-        tune(network, self.donors, self._views(network))
+        network = build_tuned(design, self.donors, self._views(design))
         write_atomic(folder / WEIGHTS, save(_tensors(network)))
-        judged = asdict(self._judge(network))
+        judged = asdict(self._judge(design, network))
         write_atomic(folder / QUALITY, json.dumps(judged, indent=1).encode())
 
-    def _judge(self, network: Network) -> Judged:
+    def _judge(self, design: Design, network: DesignedNetwork) -> Judged:
         held_out = self._quality(network, "held_out", self.photographs.held_out)
-        if not network.blueprint.stitches:
+        if isinstance(design, Blueprint) and not design.stitches:
             images = self.photographs.calibration
             return Judged(self._quality(network, "calibration", images), held_out)
         choosing = self._quality(network, "choosing", self.photographs.choosing)
-        return Judged(choosing, held_out, self._handicap(network.blueprint))
+        handicap = self._handicap(design) if isinstance(design, Blueprint) else 0.0
+        return Judged(choosing, held_out, handicap)
 
     def _handicap(self, blueprint: Blueprint) -> float:
         """The donors' mean score on all calibration images, less that on the choosing part."""
@@ -242,38 +249,40 @@ class Candidates:
             gains.append(self._gains[donor])
         return fmean(gains)
 
-    def _quality(self, network: Network, part: str, images: ImageSet) -> Quality:
+    def _quality(self, network: DesignedNetwork, part: str, images: ImageSet) -> Quality:
         answers = answer(network, images)
         return judge(answers, images.labels, self._reference_answers(part, images))
 
     def _reference_answers(self, part: str, images: ImageSet) -> Logits:
         if part not in self._answers:
             size = self.donors.model(self.reference).preprocessing.input_size
-            network = build(Blueprint.pure(self.reference, size), self.donors)
+            network = build_design(Blueprint.pure(self.reference, size), self.donors)
             self._answers[part] = answer(network, images)
         return self._answers[part]
 
-    def _views(self, network: Network) -> Views:
-        return Views(
-            self.photographs.fitting, network.preprocessing, self.photographs.views_per_image
-        )
+    def _views(self, design: Design) -> Views:
+        photographs = self.photographs
+        return Views(photographs.fitting, self._wants(design), photographs.views_per_image)
 
-    def _photograph(self, blueprint: Blueprint) -> np.ndarray:
-        preprocessing = self.donors.preprocessing(blueprint.segments[0].model, blueprint.input_size)
-        return preprocessing.transform(self.photographs.calibration.load(0))[None].numpy()
+    def _photograph(self, design: Design) -> np.ndarray:
+        image = self.photographs.calibration.load(0)
+        return self._wants(design).transform(image)[None].numpy()
 
-    def _folder(self, blueprint: Blueprint) -> Path:
-        models = map(self.donors.model, (*blueprint.donors, self.reference))
+    def _wants(self, design: Design) -> Preprocessing:
+        return self.donors.preprocessing(design.segments[0].model, design.input_size)
+
+    def _folder(self, design: Design) -> Path:
+        models = map(self.donors.model, (*design.donors, self.reference))
         hashes = tuple(model.identity for model in models)
-        key = digest(str(blueprint), hashes, self._images, self.reference, TOOLCHAIN)
+        key = digest(str(design), hashes, self._images, self.reference, TOOLCHAIN)
         return self._cache.path("networks", key)
 
 
-def answer(network: Network, images: ImageSet) -> Logits:
+def answer(network: DesignedNetwork, images: ImageSet) -> Logits:
     """The network's logits (images, classes) on centre crops with its own preprocessing."""
     views = Views(images, network.preprocessing)
     return logits(network, views, network.preprocessing.normalize)
 
 
-def _tensors(network: Network) -> dict[str, torch.Tensor]:
+def _tensors(network: DesignedNetwork) -> dict[str, torch.Tensor]:
     return {name: tensor.contiguous() for name, tensor in network.state_dict().items()}

@@ -87,6 +87,10 @@ class DeryShape:
         positions = source.positions if self.mode == "vit2vit" else (self.side * self.stride) ** 2
         return self.source.channels * self.target.channels * positions
 
+    def describe(self) -> str:
+        """`dery cnn2cnn, stride 1: NCHW 224x28x28 > NCHW 40x28x28`: with the shapes."""
+        return f"{self}: {self.source} > {self.target}"
+
     def __str__(self) -> str:
         """`dery cnn2cnn, stride 1`."""
         resampled = f", resampled to {self.target.side}x{self.target.side}"

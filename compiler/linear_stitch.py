@@ -35,6 +35,10 @@ class LinearShape:
         """Multiply-accumulates, batch 1."""
         return self.stitch.macs
 
+    def describe(self) -> str:
+        """`pointwise 96x14x14>112x14x14`: with the shapes."""
+        return f"{self.stitch.kind} {self.stitch}"
+
     def __str__(self) -> str:
         """`linear pointwise, stride 1`."""
         return f"linear {self.stitch.kind}, stride {self.stitch.stride}"

@@ -13,6 +13,7 @@ All that a recipe leaves open follows from shapes, by fixed rules:
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from backends.model import TensorSpec
 from compiler.boundary import Boundary
@@ -50,7 +51,7 @@ class Part:
     new: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the parts are counted once, and kept
 class RecipePlan:
     """A recipe's network in shapes.
 
@@ -68,7 +69,7 @@ class RecipePlan:
     stitches: tuple[JointShape, ...]
     head: HeadShape | None
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """Everything from the picture to the logits, in order."""
         size, classes = self.recipe.input_size, self.recipe.classes

@@ -4,17 +4,32 @@ Frozen means frozen: the donors' weights are not touched; the batch-norm statist
 the network's own copies, downstream of the first stitch only.
 """
 
+from collections.abc import Iterable
+from typing import Protocol
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from compiler.donors import Donors
 from compiler.network import Network
+from compiler.preprocessing import Preprocessing
 from compiler.stitching import LeastSquares, Stitch, resample
 from compiler.views import Views
 
 SAMPLES_PER_VIEW = 64
 PRIOR_VIEWS = 500
+
+
+class Segmented(Protocol):
+    """A network whose batch-norms can be recalibrated."""
+
+    segments: nn.ModuleList
+    preprocessing: Preprocessing
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Normalized pictures to logits."""
+        ...
 
 
 def tune(network: Network, donors: Donors, views: Views) -> Network:
@@ -46,31 +61,51 @@ def fit_stitch(network: Network, index: int, donors: Donors, views: Views) -> fl
     dissection = donors.dissection(following.model, size)
     imitated = dissection.module(dissection.cuts[0], dissection.cut(following.start))
     normalize = donors.preprocessing(following.model, size).normalize
+    pairs = (
+        (
+            network.prefix(network.preprocessing.normalize(pixels), index),
+            imitated(normalize(pixels)),
+        )
+        for pixels in views
+    )
+    return fit_pairs(stitch, pairs)
+
+
+@torch.no_grad()
+def fit_pairs(stitch: Stitch, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Least squares from what arrives at a stitch to what should come out of it.
+
+    Args:
+        stitch: changed in place.
+        pairs: batches of both, (N, C, H, W) and (N, C', H', W').
+
+    Returns:
+        R2 on the batches.
+    """
     squares = LeastSquares(stitch.shape.source[0], stitch.shape.target[0])
     positions = _positions(stitch)
-    for pixels in views:
-        arriving = network.prefix(network.preprocessing.normalize(pixels), index)
+    for arriving, wanted in pairs:
         x = resample(arriving, stitch.shape)
-        squares.add(_rows(x, positions), _rows(imitated(normalize(pixels)), positions))
+        squares.add(_rows(x, positions), _rows(wanted, positions))
     weight, bias, r2 = squares.solve()
     stitch.load(weight.float(), bias.float())
     return r2
 
 
-def _positions(stitch: Stitch) -> torch.Tensor:
+def _positions(stitch: Stitch) -> Tensor:
     _, height, width = stitch.shape.target
     generator = torch.Generator().manual_seed(height * width)
     return torch.randperm(height * width, generator=generator)[:SAMPLES_PER_VIEW]
 
 
-def _rows(activation: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def _rows(activation: Tensor, positions: Tensor) -> Tensor:
     """(N, C, H, W) -> (N x positions, C)."""
     chosen = activation.flatten(2)[:, :, positions]
     return chosen.transpose(1, 2).reshape(-1, activation.shape[1])
 
 
 @torch.no_grad()
-def recalibrate(network: Network, views: Views) -> None:
+def recalibrate(network: Segmented, views: Views) -> None:
     """Move the batch-norm statistics behind the first stitch towards those of the views.
 
     Few photographs estimate statistics badly: replacing them outright by those of 35 photographs
@@ -101,11 +136,11 @@ def recalibrate(network: Network, views: Views) -> None:
             norm.eval()
 
 
-def _buffers(norm: _BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
+def _buffers(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     assert norm.running_mean is not None and norm.running_var is not None
     return norm.running_mean, norm.running_var
 
 
-def _statistics(norm: _BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
+def _statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     mean, variance = _buffers(norm)
     return mean.clone(), variance.clone()

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from backends.backend import Engine
 from compiler.candidates import INPUT_NAME
+from compiler.design import DesignedNetwork
 from compiler.images import ImageSet
-from compiler.network import Network
 from compiler.quality import Logits, logits
 from compiler.views import Views
 
@@ -42,7 +42,7 @@ class Verification:
         return self.cosine >= self.gate and self.repeatable
 
 
-def verify(network: Network, engine: Engine, images: ImageSet) -> Verification:
+def verify(network: DesignedNetwork, engine: Engine, images: ImageSet) -> Verification:
     """Compare an engine with its torch network on real photographs.
 
     Args:
@@ -62,7 +62,7 @@ def verify(network: Network, engine: Engine, images: ImageSet) -> Verification:
     )
 
 
-def _answers(network: Network, engine: Engine, views: Views) -> tuple[Logits, bool]:
+def _answers(network: DesignedNetwork, engine: Engine, views: Views) -> tuple[Logits, bool]:
     rows: list[Logits] = []
     repeatable = True
     for pixels in views:

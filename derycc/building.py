@@ -61,13 +61,18 @@ def budget_us(text: str, bench: Workbench) -> float:
 
 
 def _share_us(share: LatencyShare, bench: Workbench) -> float:
+    if not _profiled(share, bench):
+        return measured_share_us(share, bench)
     model = bench.zoo.find(share.model)
     size = model.preprocessing.input_size
-    if _profiled(share, bench):
-        whole_us = bench.latency_model.wholes[model.name, size].median_us
-    else:
-        whole_us = bench.candidates.make(Blueprint.pure(model.name, size)).latency.median_us
-    return share.share * whole_us
+    return share.share * bench.latency_model.wholes[model.name, size].median_us
+
+
+def measured_share_us(share: LatencyShare, bench: Workbench) -> float:
+    """A share of a donor's latency in microseconds, measured whole at its own input size."""
+    model = bench.zoo.find(share.model)
+    donor = Blueprint.pure(model.name, model.preprocessing.input_size)
+    return share.share * bench.candidates.make(donor).latency.median_us
 
 
 def _profiled(share: LatencyShare, bench: Workbench) -> bool:
@@ -106,7 +111,7 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
 
 def verified(candidate: Candidate, bench: Workbench) -> Verification:
     """Compare the candidate's engine with its torch network; a difference is an error."""
-    network = bench.candidates.network(candidate.blueprint)
+    network = bench.candidates.network(candidate.design)
     images = bench.photographs.held_out
     bench.progress.start("verifying the engine against torch", None)
     with get_backend(bench.target.backend).compile(candidate.model, bench.target) as engine:

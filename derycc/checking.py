@@ -1,5 +1,6 @@
 """Checking a finished build: does its engine still compute, and still keep its budget?"""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from safetensors.torch import load_file
 
 from backends.model import ExportedModel
 from backends.registry import get_backend
+from compiler.design import Design, DesignedNetwork, build_design, design_of
 from compiler.donors import Donors
-from compiler.network import Blueprint, Network, Segment, build
+from compiler.network import Blueprint, Segment
 from compiler.progress import Progress
+from compiler.recipe import Recipe
+from compiler.recipe_zoo import open_recipe_zoo
 from compiler.verification import Verification, verify
 from compiler.zoo import open_zoo
 from derycc.console import milliseconds, percent
-from derycc.manifest import Manifest, check_files, read_manifest
+from derycc.manifest import NAME, Manifest, check_files, read_manifest
 from derycc.session import (
     COSTS,
     DEMO_PHOTOGRAPHS,
@@ -46,8 +50,9 @@ class Benched:
 
     @property
     def within_budget(self) -> bool:
-        """Whether the upper end is within the budget it was built for."""
-        return self.measurement.upper_us <= self.manifest.latency.budget_us
+        """Whether the upper end is within the budget it was built for, if there is one."""
+        budget_us = self.manifest.latency.budget_us
+        return budget_us is None or self.measurement.upper_us <= budget_us
 
     def data(self) -> dict[str, Any]:
         """For `--json`."""
@@ -157,10 +162,10 @@ def _recorded(options: Options, manifest: Manifest) -> Options:
     return options
 
 
-def _network(folder: Path, manifest: Manifest, options: Options, progress: Progress) -> Network:
-    zoo = open_zoo(options.home, options.zoo or manifest.zoo, progress)
-    segments = tuple(Segment(s.model, s.start, s.end) for s in manifest.network.segments)
-    network = build(Blueprint(manifest.network.input_size, segments), Donors(zoo))
+def _network(
+    folder: Path, manifest: Manifest, options: Options, progress: Progress
+) -> DesignedNetwork:
+    network = build_design(*_design(folder, manifest, options, progress))
     try:
         network.load_state_dict(load_file(folder / "network.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -169,3 +174,18 @@ def _network(folder: Path, manifest: Manifest, options: Options, progress: Progr
             f"{str(error).splitlines()[0]}. Build again, or restore network.safetensors."
         ) from error
     return network
+
+
+def _design(
+    folder: Path, manifest: Manifest, options: Options, progress: Progress
+) -> tuple[Design, Donors]:
+    """What a build's network is made of, and what it is made from."""
+    text, said = options.zoo or manifest.zoo, manifest.network
+    if said.recipe is None:
+        segments = tuple(Segment(s.model, s.start, s.end) for s in said.segments)
+        donors = Donors(open_zoo(options.home, text, progress))
+        return Blueprint(said.input_size, segments), donors
+    recipe = Recipe.from_json(json.dumps(said.recipe), f"The recipe in {folder / NAME}")
+    recipe, zoo = open_recipe_zoo(recipe, options.home, text, progress=progress)
+    donors = Donors(zoo)
+    return design_of(recipe, donors), donors

@@ -98,9 +98,9 @@ class Bars:
             _drawing.remove(self)
 
 
-def milliseconds(us: float) -> str:
-    """`9.71 ms` from microseconds."""
-    return f"{us / 1000:.2f} ms"
+def milliseconds(us: float | None) -> str:
+    """`9.71 ms` from microseconds, a dash from None."""
+    return "-" if us is None else f"{us / 1000:.2f} ms"
 
 
 def percent(share: float | None) -> str:

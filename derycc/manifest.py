@@ -10,7 +10,10 @@ from pydantic.dataclasses import dataclass
 
 from targets.errors import UsageError
 
-FORMAT = "derycc.manifest/1"
+FORMAT = "derycc.manifest/2"
+READ = ("derycc.manifest/1", FORMAT)
+"""Formats that are read: format 1 knew no recipes and no builds without a budget."""
+
 NAME = "manifest.json"
 
 
@@ -19,8 +22,9 @@ class Latency:
     """Predicted and measured, side by side; microseconds.
 
     Attributes:
-        budget_us: what was asked for.
-        predicted_us: the model's median, with what the closed loop had learned by then.
+        budget_us: what was asked for; None: no budget.
+        predicted_us: the model's median, with what the closed loop had learned by then; None:
+            nothing was predicted of a recipe.
         predicted_upper_us: its upper end.
         measured_us: median on the target, measured anew after the choice was made.
         measured_interval_us: its 95 percent interval.
@@ -28,12 +32,12 @@ class Latency:
         p99_us: 99th percentile.
         samples: timed units.
         noisy: whether the measurement says of itself that it should not be trusted.
-        within_budget: whether the interval's upper end is within the budget.
+        within_budget: whether the interval's upper end is within the budget; without one, it is.
     """
 
-    budget_us: float
-    predicted_us: float
-    predicted_upper_us: float
+    budget_us: float | None
+    predicted_us: float | None
+    predicted_upper_us: float | None
     measured_us: float
     measured_interval_us: tuple[float, float]
     p90_us: float
@@ -58,7 +62,7 @@ class Quality:
     """Expected and measured, side by side.
 
     Attributes:
-        expected: what the solver expected on the calibration images.
+        expected: what the solver expected on the calibration images; None: it was not asked.
         calibration: measured on those of them that nothing was fitted to: all for a whole donor.
         chosen_by: what the choice between candidates was made by: the calibration score, put on a
             level with that of whole donors.
@@ -66,7 +70,7 @@ class Quality:
         reference: the donor that agreement is counted with.
     """
 
-    expected: float
+    expected: float | None
     calibration: Score
     chosen_by: float
     held_out: Score
@@ -94,7 +98,20 @@ class Donor:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What was assembled, and how it wants its input."""
+    """What was assembled, and how it wants its input.
+
+    Attributes:
+        input_size: pixels a side.
+        segments: runs of donors between two of their cuts.
+        stitches: what joins them, in words.
+        params: parameters.
+        crop: share of the short side that is kept.
+        interpolation: bilinear or bicubic.
+        mean: of the channels, for pixels in [0, 1].
+        std: their deviations.
+        recipe: the `derycc.recipe/1` it was built from, if it says more than the segments.
+        untrained: parts that have random weights and must be trained before it is of use.
+    """
 
     input_size: int
     segments: tuple[Segment, ...]
@@ -104,6 +121,8 @@ class Network:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    recipe: dict[str, Any] | None = None
+    untrained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +182,19 @@ class Manifest:
     """A build: what it is, what it was made from, what was promised and what was measured.
 
     Attributes:
-        format: `derycc.manifest/1`.
+        format: `derycc.manifest/2`.
         derycc: version of this program.
         versions: of the packages that matter.
         target: the device and its settings, as `--target` takes them.
         environment: fingerprint of the machine that was measured.
         machine: what the fingerprint was made from, and what else is known of the machine.
-        budget: as the user wrote it.
+        budget: as the user wrote it; None: there is none.
         zoo: as the user wrote it; None: the demo donors.
         network: what was assembled.
         donors: whose blocks are in it.
         latency: predicted beside measured.
         quality: expected beside measured.
-        solver: proof of the answer.
+        solver: proof of the answer; None where the network was written down by hand.
         tried: all candidates of the closed loop, best first.
         verified: that the engine computes what the network computes.
         data: the photographs.
@@ -188,13 +207,13 @@ class Manifest:
     target: str
     environment: str
     machine: dict[str, Any]
-    budget: str
+    budget: str | None
     zoo: str | None
     network: Network
     donors: tuple[Donor, ...]
     latency: Latency
     quality: Quality
-    solver: Solver
+    solver: Solver | None
     tried: tuple[Tried, ...]
     verified: Verified
     data: Data
@@ -270,8 +289,9 @@ def read_manifest(build: Path) -> Manifest:
 def _check_format(path: Path, content: bytes) -> None:
     """Another format has other fields: it is refused before they are looked for."""
     said = _stamp().validate_json(content)
-    if said.format != FORMAT:
+    if said.format not in READ:
+        known = " and ".join(map(repr, READ))
         raise UsageError(
-            f"{path} has the format {said.format!r}; this derycc reads {FORMAT!r}. Use the "
-            f"derycc that wrote it (version {said.derycc})."
+            f"{path} has the format {said.format!r}; this derycc reads {known}. Use the derycc "
+            f"that wrote it (version {said.derycc})."
         )

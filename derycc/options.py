@@ -48,6 +48,13 @@ ZooText = Annotated[
         show_default=False,
     ),
 ]
+WeightsText = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        help="Of a recipe's models that are not in --zoo: pretrained (fetched) or random.",
+    ),
+]
 Sizes = Annotated[
     list[int] | None,
     typer.Option(

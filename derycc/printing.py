@@ -11,7 +11,7 @@ from compiler.workbench import Workbench
 from compiler.zoo import Zoo
 from derycc.building import Built
 from derycc.console import milliseconds, percent, table
-from derycc.manifest import Manifest
+from derycc.manifest import Latency, Manifest, Solver
 from derycc.sweeping import Point
 from profilers.profile import ProfilePlan
 
@@ -121,7 +121,7 @@ def build_table(build: Manifest) -> Table:
         (
             "latency",
             milliseconds(latency.budget_us),
-            f"{milliseconds(latency.predicted_us)} (to {milliseconds(latency.predicted_upper_us)})",
+            _predicted(latency),
             f"{milliseconds(latency.measured_us)} ({low / 1000:.2f} to {high / 1000:.2f})",
         ),
         (f"{kind}, calibration", "", percent(quality.expected), percent(score)),
@@ -137,6 +137,12 @@ def build_table(build: Manifest) -> Table:
     return table("Promised and measured", ("", ">asked", ">predicted", ">measured"), rows)
 
 
+def _predicted(latency: Latency) -> str:
+    if latency.predicted_us is None:
+        return "-"
+    return f"{milliseconds(latency.predicted_us)} (to {milliseconds(latency.predicted_upper_us)})"
+
+
 def network_lines(build: Manifest) -> list[str]:
     """The network in words."""
     lines = [
@@ -147,13 +153,14 @@ def network_lines(build: Manifest) -> list[str]:
         if stitch:
             lines.append(f"  stitch   {stitch}")
         lines.append(f"  segment  {segment.model}, {segment.start} to {segment.end}")
-    lines += [solver_line(build), f"{len(build.tried)} candidates were built and measured."]
-    return lines
+    if build.solver is None:
+        return [*lines, "Written down by hand: nothing was searched for, and nothing predicted."]
+    tried = f"{len(build.tried)} candidates were built and measured."
+    return [*lines, solver_line(build.solver), tried]
 
 
-def solver_line(build: Manifest) -> str:
-    """What the solver proved of this network, under the models it believed then."""
-    solver = build.solver
+def solver_line(solver: Solver) -> str:
+    """What the solver proved of a network, under the models it believed then."""
     expected = f"expected quality {percent(solver.objective)}"
     if solver.status == "optimal":
         rest = f" but the {solver.already_tried} tried before it" if solver.already_tried else ""
@@ -165,8 +172,10 @@ def solver_line(build: Manifest) -> str:
 def build_notes(build: Manifest) -> list[str]:
     """What a reader should know before trusting a build's numbers."""
     latency = build.latency
-    ratio = latency.measured_us / latency.predicted_us
+    ratio = latency.measured_us / (latency.predicted_us or latency.measured_us)
     notes = [] if build.data.caution is None else [build.data.caution]
+    if build.network.untrained:
+        notes.append(untrained_note(build.network.untrained))
     if not 1 / PREDICTION_TOLERANCE <= ratio <= PREDICTION_TOLERANCE:
         notes.append(
             f"measured is {ratio:.2f} times predicted, so the blocks seem to have been measured "
@@ -175,6 +184,15 @@ def build_notes(build: Manifest) -> list[str]:
     if latency.noisy:
         notes.append("the final measurement is noisy; measure again with derycc bench.")
     return notes
+
+
+def untrained_note(parts: Sequence[str]) -> str:
+    """What must be said of a network some parts of which nothing has trained."""
+    verb = "is" if len(parts) == 1 else "are"
+    return (
+        f"{', '.join(parts)} {verb} untrained (random weights), so the quality above is that of "
+        "chance; the latency is real. Train the network before it is used."
+    )
 
 
 def score_name(top1: float | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from derycc.console import milliseconds, percent
-from derycc.manifest import Manifest
+from derycc.manifest import Latency, Manifest
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -18,23 +18,33 @@ table { border-collapse: collapse; width: 100% } th, td { text-align: left; padd
 
 def report_html(build: Manifest) -> str:
     """The page, self-contained."""
-    kept = build.latency.within_budget
-    verdict = "keeps" if kept else "misses"
-    parts = [
-        f"<h1>A network for {escape(build.budget)} on {escape(build.target)}</h1>",
-        f'<p class="{"good" if kept else "bad"}">It {verdict} its budget: '
-        f"{milliseconds(build.latency.measured_us)} measured, "
-        f"{milliseconds(build.latency.measured_interval_us[1])} at the upper end, "
-        f"{milliseconds(build.latency.budget_us)} allowed.</p>",
-    ]
+    title = f"A network for {build.budget}" if build.budget else "A network of a recipe"
+    parts = [f"<h1>{escape(title)} on {escape(build.target)}</h1>", _verdict(build.latency)]
     if build.data.caution:
         parts.append(f'<p class="note">{escape(build.data.caution)}</p>')
+    if build.network.untrained:
+        untrained = ", ".join(build.network.untrained)
+        parts.append(f'<p class="note">Untrained (random weights): {escape(untrained)}.</p>')
     parts += [_promised(build), _network(build), _tried(build), _checked(build)]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>derycc: {escape(build.budget)}</title><style>{_STYLE}</style></head>\n"
+        f"<title>derycc: {escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _verdict(latency: Latency) -> str:
+    measured = (
+        f"{milliseconds(latency.measured_us)} measured, "
+        f"{milliseconds(latency.measured_interval_us[1])} at the upper end"
+    )
+    if latency.budget_us is None:
+        return f"<p>It has no budget: {measured}.</p>"
+    kept = latency.within_budget
+    return (
+        f'<p class="{"good" if kept else "bad"}">It {"keeps" if kept else "misses"} its budget: '
+        f"{measured}, {milliseconds(latency.budget_us)} allowed.</p>"
     )
 
 
@@ -83,6 +93,8 @@ def _network(build: Manifest) -> str:
 
 
 def _tried(build: Manifest) -> str:
+    if not build.tried:
+        return ""
     rows = [
         (
             t.network,
@@ -106,7 +118,12 @@ def _checked(build: Manifest) -> str:
             f"{v.images} photographs, least cosine {v.cosine:.7f} "
             f"(gate {v.gate}), top-1 agreement {percent(v.top1_agreement)}",
         ),
-        ("solver", f"{s.name}: {s.status}, objective {s.objective:.6f}, bound {s.bound}"),
+        (
+            "solver",
+            f"{s.name}: {s.status}, objective {s.objective:.6f}, bound {s.bound}"
+            if s
+            else "none: the network was written down by hand",
+        ),
         ("environment", build.environment),
         (
             "photographs",

@@ -12,7 +12,7 @@ from compiler.fetch import fetch_images
 from compiler.images import ImageSet, load_images
 from compiler.progress import Progress
 from compiler.workbench import Settings, Workbench
-from compiler.zoo import open_zoo
+from compiler.zoo import Zoo, open_zoo
 from profilers.protocol import Protocol
 from profilers.store import CostStore
 from targets.errors import UsageError, WorkspaceError
@@ -62,7 +62,9 @@ class Options:
 
 
 @contextmanager
-def open_workbench(options: Options, progress: Progress, dry: bool = False) -> Iterator[Workbench]:
+def open_workbench(
+    options: Options, progress: Progress, dry: bool = False, zoo: Zoo | None = None
+) -> Iterator[Workbench]:
     """Everything that a command needs, from its options; closes the cost store afterwards.
 
     Args:
@@ -70,6 +72,7 @@ def open_workbench(options: Options, progress: Progress, dry: bool = False) -> I
         progress: told about everything that takes time.
         dry: leave the home folder as it is: work on a copy of its cost store, fetch no photographs.
             Only donors that are not there yet are fetched: without them there is nothing to plan.
+        zoo: the donors; None: those that the options name.
 
     Raises:
         UsageError: an option names something that is not there.
@@ -79,7 +82,7 @@ def open_workbench(options: Options, progress: Progress, dry: bool = False) -> I
     target = get_target(options.target)
     if not dry or options.home.exists():
         make_home(options.home)
-    zoo = open_zoo(options.home, options.zoo, progress)
+    zoo = zoo or open_zoo(options.home, options.zoo, progress)
     own = tuple(sorted({model.preprocessing.input_size for model in zoo}))
     wanted = not dry or options.data is not None or options.judge_data is not None
     images = open_photographs(options, progress) if wanted else None

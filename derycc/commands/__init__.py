@@ -2,7 +2,7 @@
 
 import typer
 
-from derycc.commands import build, check, demo, profile, sweep, zoo
+from derycc.commands import build, check, demo, profile, recipe, sweep, zoo
 
 
 def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
@@ -10,6 +10,7 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
     zoo_app.command("list")(zoo.zoo_list)
     zoo_app.command("show")(zoo.zoo_show)
     zoo_app.command("fetch")(zoo.zoo_fetch)
+    app.add_typer(recipe.app, name="recipe")
     for command in (
         profile.profile,
         build.build,

@@ -1,4 +1,4 @@
-"""`derycc build`: the best network for one budget, all the way to a verified engine."""
+"""`derycc build`: the best network for one budget, or that of a recipe, as a verified engine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,7 @@ from derycc.options import (
     Stitches,
     TargetText,
     ViewCount,
+    WeightsText,
     ZooText,
     frame,
     print_json,
@@ -24,10 +25,25 @@ from derycc.options import (
 
 if TYPE_CHECKING:
     from derycc.building import Request
+    from derycc.manifest import Manifest
     from derycc.session import Options
 
 LatencyText = Annotated[
-    str, typer.Option("--latency", help='Budget: 10ms, 500us, or "75% of MODEL".')
+    str | None,
+    typer.Option(
+        "--latency",
+        help='Budget: 10ms, 500us, or "75% of MODEL"; with --recipe it may be left out.',
+        show_default=False,
+    ),
+]
+RecipeText = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Build the network of this recipe instead of searching for one: a file, or a name of "
+        "derycc recipe list.",
+        show_default=False,
+    ),
 ]
 Parameters = Annotated[
     str | None, typer.Option("--params", help="Most parameters, e.g. 5M.", show_default=False)
@@ -46,7 +62,9 @@ Out = Annotated[
 
 def build(
     home: Home,
-    latency: LatencyText,
+    latency: LatencyText = None,
+    recipe: RecipeText = None,
+    weights: WeightsText = "pretrained",
     target: TargetText = "cpu",
     zoo: ZooText = None,
     size: Sizes = None,
@@ -68,7 +86,11 @@ def build(
 
     with frame():
         options = Options(home, target, zoo, tuple(size or ()), data, judge_data, views, quick)
-        request = Request(latency, stitches, _count(params), _count(macs), candidates)
+        if recipe is not None:
+            _check_free(size, params, macs)
+            _build_by_hand(options, recipe, latency, weights, out, dry_run, as_json)
+            return
+        request = Request(_budget(latency), stitches, _count(params), _count(macs), candidates)
         _build(options, request, out, dry_run, as_json)
 
 
@@ -78,8 +100,7 @@ def _build(
     from derycc.artifact import check_folder, write_artifact
     from derycc.building import build as search
     from derycc.building import out_folder, plan
-    from derycc.console import Bars, stdout
-    from derycc.printing import build_notes, build_table, network_lines
+    from derycc.console import Bars
     from derycc.session import open_workbench
     from targets.budget import parse_latency
 
@@ -92,6 +113,51 @@ def _build(
             print_json({"plan": lines}) if as_json else typer.echo("\n".join(lines))
             return
         papers = write_artifact(folder, search(request, workbench), request, options, workbench)
+    _print(papers, folder, as_json)
+
+
+def _build_by_hand(
+    options: "Options",
+    named: str,
+    latency: str | None,
+    weights: str,
+    out: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from compiler.recipe import read_recipe
+    from compiler.recipe_zoo import parse_weights
+    from derycc.artifact import check_folder, write_artifact
+    from derycc.by_hand import (
+        HandRequest,
+        build_by_hand,
+        hand_folder,
+        open_recipe_bench,
+        plan_by_hand,
+    )
+    from derycc.console import Bars
+    from targets.budget import parse_latency
+
+    if latency is not None:
+        parse_latency(latency)
+    request = HandRequest(named, latency, parse_weights(weights))
+    folder = hand_folder(out, request, options.home, options.target)
+    check_folder(folder)
+    bars = Bars(quiet=as_json)
+    with open_recipe_bench(read_recipe(named), request, options, bars, dry_run) as (recipe, bench):
+        if dry_run:
+            lines = plan_by_hand(recipe, bench, folder)
+            print_json({"plan": lines}) if as_json else typer.echo("\n".join(lines))
+            return
+        built = build_by_hand(recipe, request, bench)
+        papers = write_artifact(folder, built, request, options, bench)
+    _print(papers, folder, as_json)
+
+
+def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
+    from derycc.console import stdout
+    from derycc.printing import build_notes, build_table, network_lines
+
     if as_json:
         typer.echo(papers.to_json().decode())
         return
@@ -100,6 +166,28 @@ def _build(
     typer.echo("".join(f"Note: {note}\n" for note in build_notes(papers)), nl=False)
     typer.echo(f"Written to {folder}: model.onnx, report.html, manifest.json, run.py, ...")
     typer.echo(f"Try it: python {folder / 'run.py'} PHOTO")
+
+
+def _budget(latency: str | None) -> str:
+    from targets.errors import UsageError
+
+    if latency is None:
+        raise UsageError(
+            "There is nothing to build: give a budget by --latency, or a network by --recipe."
+        )
+    return latency
+
+
+def _check_free(size: list[int] | None, params: str | None, macs: str | None) -> None:
+    from targets.errors import UsageError
+
+    given = {"--size": size, "--params": params, "--macs": macs}
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise UsageError(
+            f"{' and '.join(wrong)} bound a search, and a recipe leaves nothing to search for. "
+            "Leave them out, or change the recipe."
+        )
 
 
 def _count(text: str | None) -> int | None:

@@ -52,8 +52,8 @@ def test_a_built_network_is_read_back(
     monkeypatch: pytest.MonkeyPatch,
     photographs: Photographs,
 ) -> None:
-    monkeypatch.setattr("compiler.candidates.build", None)
-    monkeypatch.setattr("compiler.candidates.tune", None)
+    monkeypatch.setattr("compiler.candidates.build_design", None)
+    monkeypatch.setattr("compiler.candidates.build_tuned", None)
 
     later = candidates_in(bench.candidates._cache.folder, bench, photographs)
 

@@ -1,6 +1,7 @@
 """Manifest: what is written is read back; what is damaged or of another format is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,23 @@ def test_a_manifest_is_read_back_equal(papers: Manifest, tmp_path: Path) -> None
 
 
 def test_another_format_is_refused_whatever_its_fields_are(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_text('{"format": "derycc.manifest/2", "derycc": "9.0", "new": 1}')
+    (tmp_path / NAME).write_text('{"format": "derycc.manifest/9", "derycc": "9.0", "new": 1}')
 
     with pytest.raises(UsageError) as refused:
         read_manifest(tmp_path)
 
     assert str(refused.value) == (
-        f"{tmp_path / NAME} has the format 'derycc.manifest/2'; this derycc reads "
-        "'derycc.manifest/1'. Use the derycc that wrote it (version 9.0)."
+        f"{tmp_path / NAME} has the format 'derycc.manifest/9'; this derycc reads "
+        "'derycc.manifest/1' and 'derycc.manifest/2'. Use the derycc that wrote it (version 9.0)."
     )
+
+
+def test_a_manifest_of_the_first_format_is_read(papers: Manifest, tmp_path: Path) -> None:
+    network = json.loads(papers.to_json())["network"]
+    first = {name: network[name] for name in network if name not in ("recipe", "untrained")}
+    changed(tmp_path, papers, format="derycc.manifest/1", network=first)
+
+    assert read_manifest(tmp_path) == replace(papers, format="derycc.manifest/1")
 
 
 def test_a_damaged_field_is_named(papers: Manifest, tmp_path: Path) -> None:

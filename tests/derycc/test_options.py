@@ -40,6 +40,8 @@ def test_these_are_the_commands() -> None:
         "demo",
         "doctor",
         "profile",
+        "recipe check",
+        "recipe list",
         "sweep",
         "targets list",
         "verify",
