@@ -83,6 +83,20 @@ class Dense(Chain):
         return (x * super().forward(x)[:, :, None, None]).mean((2, 3))
 
 
+class Parallel(Chain):
+    """Two branches side by side to the end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, z = self.units[0](x), self.units[1](x)
+        return (y + self.units[2](z)).mean((2, 3))
+
+
+class Twofold(Chain):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        y = self.units[0](x)
+        return self.units[1](y), self.units[2](y)
+
+
 class Rounding(Unit):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).round().long()
@@ -278,6 +292,75 @@ def test_a_network_without_a_cut_is_refused() -> None:
         "dense has no position where a single activation is live, so it cannot lend blocks. "
         "Leave this donor out."
     )
+
+
+def test_nodes_lie_between_the_stem_and_the_head() -> None:
+    _, dissection = family("resnet10t")
+
+    nodes = [(n.name, n.start.name, n.end.name, n.params) for n in dissection.nodes]
+
+    assert nodes == [
+        ("layer1.0", "stem", "layer1.0", 73984),
+        ("layer2.0", "layer1.0", "layer2.0", 230144),
+        ("layer3.0", "layer2.0", "layer3.0", 919040),
+        ("layer4.0", "layer3.0", "layer4.0", 3673088),
+    ]
+    assert (dissection.stem.tensor.shape, dissection.stem.depth) == ((1, 64, 16, 16), 0.0)
+    assert dissection.cut("stem") is dissection.stem
+    assert dissection.node("layer3.0").macs == dissection.blocks[2].macs
+
+
+def test_a_network_that_begins_with_a_node_has_its_input_as_stem() -> None:
+    dissection = dissect(Chain(), 8, "chain")
+
+    assert dissection.stem is dissection.cuts[0]
+    assert [node.start.name for node in dissection.nodes] == ["input", "units.0", "units.1"]
+
+
+def test_an_unknown_node_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        family("resnet10t")[1].node("layer5.0")
+
+    assert str(caught.value).startswith("Unknown node of resnet10t 'layer5.0'. Did you mean")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_legal_cut_recomposes_and_holds_the_thinned_ones(name: str) -> None:
+    donor, dissection = family(name)
+    everywhere = dissection.every_cut()
+
+    x = pixels(3)
+    with torch.no_grad():
+        for start, end in pairwise(everywhere):
+            x = dissection.module(start, end)(x)
+
+        assert torch.equal(x, donor(pixels(3)))
+    positions = [cut.position for cut in everywhere]
+    assert positions == sorted(set(positions))
+    assert set(dissection.cuts) <= set(everywhere)
+    assert [cut.depth for cut in everywhere] == sorted(cut.depth for cut in everywhere)
+
+
+def test_a_network_whose_units_never_leave_one_activation_is_cut_where_it_can_be() -> None:
+    dissection = dissect(Parallel(), 8, "parallel")
+
+    assert [cut.name for cut in dissection.cuts] == ["input", "add", "output"]
+
+
+def test_the_shapes_of_a_network_without_weights_in_memory_suffice() -> None:
+    with torch.device("meta"):
+        donor = Chain()
+
+    dissection = dissect(donor, 8, "shapes")
+
+    assert [cut.tensor.shape for cut in dissection.cuts[1:]] == [(1, 3, 8, 8)] * 2 + [(1, 3)]
+
+
+def test_a_network_that_answers_with_two_tensors_is_refused() -> None:
+    with pytest.raises(ZooError) as caught:
+        dissect(Twofold(), 8, "twofold")
+
+    assert str(caught.value) == "twofold does not answer with one tensor. Leave this donor out."
 
 
 def test_blocks_are_named_and_found_by_donor_size_and_cuts(
