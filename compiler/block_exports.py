@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backends.model import ExportedModel
 from compiler.cache import Cache, digest
-from compiler.compatibility import PairRule
+from compiler.compatibility import Rule
 from compiler.dissection import Block
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN, ExportedDonor, export
@@ -100,9 +100,7 @@ def _export_stitch(shape: StitchShape) -> ExportedModel:
     return export(stitch, shape.input_spec, f"stitch {shape}")
 
 
-def stitch_shapes(
-    donors: Donors, sizes: tuple[int, ...], rule: PairRule
-) -> tuple[StitchShape, ...]:
+def stitch_shapes(donors: Donors, sizes: tuple[int, ...], rule: Rule) -> tuple[StitchShape, ...]:
     """Every stitch shape that an assembly could use, cheapest first."""
     shapes = set()
     for size in sizes:
@@ -113,7 +111,7 @@ def stitch_shapes(
                     StitchShape.between(source, target)
                     for source in left.cuts
                     for target in right.cuts
-                    if left is not right and rule.allows(source, target)
+                    if rule.offers(left.name, source, right.name, target)
                 }
     return tuple(sorted(shapes, key=lambda s: (s.macs, str(s))))
 

@@ -61,11 +61,57 @@ class PairRule:
 
     def allows(self, source: Cut, target: Cut) -> bool:
         """Equal grids, or a target grid that a stride lands on, at a similar depth."""
-        if abs(source.depth - target.depth) > self.window or target.depth in (0.0, 1.0):
+        return abs(source.depth - target.depth) <= self.window and joinable(source, target)
+
+    def offers(self, source_model: str, source: Cut, target_model: str, target: Cut) -> bool:
+        """Whether the pair is looked at."""
+        return source_model != target_model and self.allows(source, target)
+
+    def uses(self, model: str, cut: str) -> bool:
+        """Whether the cut may be in a pair."""
+        return True
+
+    def kept(self, options: list[StitchOption]) -> list[StitchOption]:
+        """Of the stitches out of one cut on one grid, those that are offered."""
+        return _best_per_donor(options, self.per_cut)
+
+
+@dataclass(frozen=True, slots=True)
+class Joints:
+    """Stitches within a joint, a set of cuts that stand for each other, at whatever depth.
+
+    Attributes:
+        joints: the cuts of each, as donor and name; a cut is in one joint at the most.
+    """
+
+    joints: tuple[tuple[tuple[str, str], ...], ...]
+
+    def offers(self, source_model: str, source: Cut, target_model: str, target: Cut) -> bool:
+        """Whether the pair is looked at."""
+        if source_model == target_model or not joinable(source, target):
             return False
-        if source.depth in (0.0, 1.0) or len(source.grid) != 2 or len(target.grid) != 2:
-            return False
-        return _joins(StitchShape.between(source, target))
+        left, right = (source_model, source.name), (target_model, target.name)
+        return any(left in joint and right in joint for joint in self.joints)
+
+    def uses(self, model: str, cut: str) -> bool:
+        """Whether the cut may be in a pair."""
+        return any((model, cut) in joint for joint in self.joints)
+
+    def kept(self, options: list[StitchOption]) -> list[StitchOption]:
+        """Of the stitches out of one cut on one grid, those that are offered."""
+        return options
+
+
+Rule = PairRule | Joints
+
+
+def joinable(source: Cut, target: Cut) -> bool:
+    """Whether a stitch can lead from one cut to the other: both inside, on fitting grids."""
+    if source.depth in (0.0, 1.0) or target.depth in (0.0, 1.0):
+        return False
+    if len(source.grid) != 2 or len(target.grid) != 2:
+        return False
+    return _joins(StitchShape.between(source, target))
 
 
 def _joins(shape: StitchShape) -> bool:
@@ -143,7 +189,7 @@ def stitch_options(
     dissections: Sequence[Dissection],
     preprocessings: Sequence[Preprocessing],
     views: Iterable[Tensor],
-    rule: PairRule = PairRule(),
+    rule: Rule = PairRule(),
     progress: Callable[[int], None] | None = None,
     checks: Iterable[Tensor] = (),
 ) -> tuple[StitchOption, ...]:
@@ -160,7 +206,7 @@ def stitch_options(
         progress: called with the number of views done.
         checks: batches of other photographs, to take R2 on; none: R2 is taken on `views`.
     """
-    fitted, checked = _moments(dissections), _moments(dissections)
+    fitted, checked = _moments(dissections, rule), _moments(dissections, rule)
     chains = [[d.module(b.start, b.end) for b in d.blocks[:-1]] for d in dissections]
     done = 0
     for moments, pixels in chain(((fitted, v) for v in views), ((checked, v) for v in checks)):
@@ -176,8 +222,9 @@ def stitch_options(
     return tuple(sorted(found, key=_order))
 
 
-def _moments(dissections: Sequence[Dissection]) -> dict[Grid, GridMoments]:
-    return {grid: GridMoments(grid, columns) for grid, columns in _columns(dissections).items()}
+def _moments(dissections: Sequence[Dissection], rule: Rule) -> dict[Grid, GridMoments]:
+    columns = _columns(dissections, rule)
+    return {grid: GridMoments(grid, found) for grid, found in columns.items()}
 
 
 def _order(option: StitchOption) -> tuple[str, int, str, int]:
@@ -189,13 +236,13 @@ def _order(option: StitchOption) -> tuple[str, int, str, int]:
     )
 
 
-def _columns(dissections: Sequence[Dissection]) -> dict[Grid, list[_Column]]:
+def _columns(dissections: Sequence[Dissection], rule: Rule) -> dict[Grid, list[_Column]]:
     """Every grid's columns: the cuts on it, and the finer cuts that stride onto it."""
     inner = [
         (m, c, cut)
         for m, d in enumerate(dissections)
         for c, cut in enumerate(d.cuts)
-        if 0 < c < len(d.cuts) - 1 and len(cut.grid) == 2
+        if 0 < c < len(d.cuts) - 1 and len(cut.grid) == 2 and rule.uses(d.name, cut.name)
     ]
     columns: dict[Grid, list[_Column]] = {cut.grid: [] for _, _, cut in inner}
     for grid, found in columns.items():
@@ -224,7 +271,7 @@ def _add_batch(
 
 
 def _options(
-    dissections: Sequence[Dissection], moment: GridMoments, check: GridMoments, rule: PairRule
+    dissections: Sequence[Dissection], moment: GridMoments, check: GridMoments, rule: Rule
 ) -> list[StitchOption]:
     covariance = moment.covariance()
     unseen = (
@@ -233,17 +280,17 @@ def _options(
     kept: list[StitchOption] = []
     targets = [column for column in moment.columns if column.shape.kind == "pointwise"]
     for column in moment.columns:
-        source = dissections[column.model].cuts[column.cut]
-        allowed = [
-            target
-            for target in targets
-            if target.model != column.model
-            and rule.allows(source, dissections[target.model].cuts[target.cut])
-        ]
+        allowed = [target for target in targets if _offered(dissections, column, target, rule)]
         if allowed:
-            scored = _regress(dissections, covariance, unseen, column, allowed)
-            kept += _best_per_donor(scored, rule.per_cut)
+            kept += rule.kept(_regress(dissections, covariance, unseen, column, allowed))
     return kept
+
+
+def _offered(
+    dissections: Sequence[Dissection], column: _Column, target: _Column, rule: Rule
+) -> bool:
+    left, right = dissections[column.model], dissections[target.model]
+    return rule.offers(left.name, left.cuts[column.cut], right.name, right.cuts[target.cut])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Workbench: everything that one zoo on one target needs between profile and build."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
 from compiler.candidates import Candidates, Judged, Photographs
 from compiler.closed_loop import Belief, ClosedLoop
-from compiler.compatibility import PairRule, StitchOption, stitch_options
+from compiler.compatibility import PairRule, Rule, StitchOption, stitch_options
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN
 from compiler.latency_model import LatencyModel
@@ -47,7 +47,7 @@ class Settings:
     sizes: tuple[int, ...]
     protocol: Protocol = _PROTOCOL
     whole_protocol: Protocol = _WHOLE_PROTOCOL
-    rule: PairRule = _RULE
+    rule: Rule = _RULE
     fresh: bool = False
 
 
@@ -158,6 +158,15 @@ class Workbench:
     def loop(self, belief: Belief) -> ClosedLoop:
         """The closed loop over this workbench's networks."""
         return ClosedLoop(self.space, self.candidates, belief, self.progress)
+
+    def joined_by(self, rule: Rule) -> "Workbench":
+        """The same workbench, donors and all, where stitches join what this rule says."""
+        settings = replace(self.settings, rule=rule)
+        made = Workbench(
+            self.zoo, self.target, self.store, settings, self.progress, self._photographs
+        )
+        made.donors = self.donors
+        return made
 
     def _check_classes(self) -> None:
         """Donors that answer different questions can neither be joined nor compared."""

@@ -8,7 +8,7 @@ import torch
 from backends.model import ExportedModel
 from backends.registry import get_backend
 from compiler.block_exports import Activation, BlockExports, Structures, sample, stitch_shapes
-from compiler.compatibility import PairRule
+from compiler.compatibility import PairRule, Rule
 from compiler.latency_model import Interval, LatencyModel, StitchModel
 from compiler.progress import Progress
 from compiler.stitching import StitchShape
@@ -56,7 +56,7 @@ class ZooProfile:
         store: CostStore,
         sizes: tuple[int, ...],
         protocol: Protocol | None = None,
-        rule: PairRule | None = None,
+        rule: Rule | None = None,
     ) -> None:
         """Take the parts.
 
