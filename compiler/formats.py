@@ -68,7 +68,7 @@ def first_fault(error: ValidationError) -> str:
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"])
     if fault["type"] == "missing":
         advice = "is missing. Add it."
-    elif fault["type"] == "extra_forbidden":
+    elif fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         advice = "is not part of the format. Correct its name, or remove it."
     else:
         given = repr(fault["input"])

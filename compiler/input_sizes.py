@@ -5,6 +5,7 @@ have a method that changes it, and resamples position embeddings where there are
 """
 
 import copy
+import warnings
 from collections.abc import Iterator
 from inspect import signature
 from typing import Any
@@ -33,7 +34,10 @@ def sized_copies(module: nn.Module, size: int) -> Iterator[nn.Module]:
 def _resized(module: nn.Module, size: int, options: dict[str, Any]) -> nn.Module | None:
     resized: Any = copy.deepcopy(module)
     try:
-        resized.set_input_size(img_size=(size, size), **options)
+        with warnings.catch_warnings():
+            # timm's resampling of position biases is written for older versions of torch.
+            warnings.filterwarnings("ignore", category=UserWarning, module="timm")
+            resized.set_input_size(img_size=(size, size), **options)
     except _REFUSALS:
         return None
     assert isinstance(resized, nn.Module)

@@ -10,7 +10,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from compiler.boundary import to_map
 from compiler.donors import Donors
 from compiler.linear_stitch import LinearStitch
 from compiler.recipe_network import RecipeNetwork
@@ -51,19 +50,19 @@ def fit_linear(
     """
     stitch, run = network.stitches[index], plan.runs[index + 1]
     assert isinstance(stitch, LinearStitch) and isinstance(run, GraphRun)
-    source, target = stitch.shape.source, stitch.shape.target
+    shape, constants = stitch.shape, stitch.constants
     prefixes: list[Tensor] = []
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
         for pixels, wanted in _wanted(run, donors, views):
             arriving = network.prefix(network.preprocessing.normalize(pixels), index)
-            if target.prefix:
-                prefixes.append(wanted[:, : target.prefix])
-            yield to_map(arriving, source), to_map(wanted, target)
+            if constants is not None:
+                prefixes.append(wanted[:, : shape.constants])
+            yield shape.read_source(arriving), shape.read_target(wanted)
 
     r2 = fit_pairs(stitch.stitch, pairs())
-    if stitch.leave.prefix is not None:
-        stitch.leave.prefix.copy_(torch.cat(prefixes).mean(0, keepdim=True))
+    if constants is not None:
+        constants.copy_(torch.cat(prefixes).mean(0, keepdim=True))
     return r2
 
 

@@ -10,14 +10,18 @@ import torch
 from PIL import Image
 from torch import nn
 
+from compiler.architectures import outline
 from compiler.candidates import Photographs
 from compiler.dissection import Dissection, dissect
 from compiler.donors import Donors
 from compiler.fetch import fetch_demo, fetch_images
 from compiler.images import ImageSet, load_images
+from compiler.preprocessing import Preprocessing
 from compiler.progress import Silent
 from compiler.workbench import Settings, Workbench
 from compiler.zoo import Zoo, open_zoo
+from compiler.zoo_metadata import Description
+from compiler.zoo_model import describe_model
 from profilers.protocol import Protocol
 from profilers.store import CostStore
 from targets.errors import ZooError
@@ -25,6 +29,14 @@ from targets.target import get_target
 
 TINY_ZOO = "random:test_efficientnet,random:test_resnet"
 TINY_SIZE = 64
+TINY_SWIN = (
+    ("img_size", 64),
+    ("embed_dim", 24),
+    ("depths", (2, 2)),
+    ("num_heads", (1, 2)),
+    ("window_size", 4),
+    ("num_classes", 10),
+)
 QUICK = Protocol(rounds=1, unit_seconds=1e-4, warmup_seconds=0, min_units=3, max_seconds=0.01)
 
 # Several workers share the cores: threads that wait for each other are ten times slower.
@@ -137,6 +149,16 @@ def tiny_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
 @pytest.fixture(scope="session")
 def tiny_donors(tiny_zoo: Zoo) -> Donors:
     return Donors(tiny_zoo)
+
+
+@pytest.fixture(scope="session")
+def four_donors(tmp_path_factory: pytest.TempPathFactory) -> Donors:
+    """Untrained: two convolutional networks, a vision transformer, a tiny Swin of 10 classes."""
+    zoo = open_zoo(tmp_path_factory.mktemp("four"), f"{TINY_ZOO},random:test_vit")
+    swin = "swin_tiny_patch4_window7_224"
+    said = Description(swin, Preprocessing(64), TINY_SWIN, "none", "random weights")
+    made = describe_model("swin.random", said, outline(swin, TINY_SWIN))
+    return Donors(Zoo((*zoo.models, made)))
 
 
 @pytest.fixture(scope="session")
