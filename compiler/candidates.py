@@ -205,10 +205,12 @@ class Candidates:
         return self._confirmed[design]
 
     def network(self, design: Design) -> DesignedNetwork:
-        """The torch network, tuned as it was when it was judged."""
-        self._ensure(design)
+        """The torch network, tuned as it is when it is judged."""
+        weights = self._folder(design) / WEIGHTS
+        if not weights.exists():
+            return self._tuned(design)
         network = build_design(design, self.donors)
-        network.load_state_dict(load_file(self._folder(design) / WEIGHTS))
+        network.load_state_dict(load_file(weights))
         return network
 
     def _exported(self, design: Design) -> ExportedModel:
@@ -223,10 +225,13 @@ class Candidates:
         folder = self._folder(design)
         if (folder / QUALITY).exists():
             return
-        network = build_tuned(design, self.donors, self._views(design))
-        write_atomic(folder / WEIGHTS, save(_tensors(network)))
-        judged = asdict(self._judge(design, network))
+        judged = asdict(self._judge(design, self.network(design)))
         write_atomic(folder / QUALITY, json.dumps(judged, indent=1).encode())
+
+    def _tuned(self, design: Design) -> DesignedNetwork:
+        network = build_tuned(design, self.donors, self._views(design))
+        write_atomic(self._folder(design) / WEIGHTS, save(_tensors(network)))
+        return network
 
     def _judge(self, design: Design, network: DesignedNetwork) -> Judged:
         held_out = self._quality(network, "held_out", self.photographs.held_out)

@@ -18,7 +18,7 @@ from compiler.drop_model import DropModel, DropObservation
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Progress
-from compiler.search_space import Limits, SearchSpace
+from compiler.search_space import Limits, Space
 from targets.errors import InfeasibleError
 
 MAX_CANDIDATES = 6
@@ -37,6 +37,7 @@ class Trial:
         candidate: the network, judged and measured.
         within: whether the upper end of its measured latency is within the budget.
         order: how many candidates of the search came before it.
+        score: what it is chosen by, where that is not its quality.
     """
 
     assembly: Assembly
@@ -45,6 +46,7 @@ class Trial:
     candidate: Candidate
     within: bool
     order: int
+    score: float | None = None
 
     @property
     def quality(self) -> float:
@@ -58,9 +60,10 @@ class Trial:
 
     @property
     def rank(self) -> tuple[bool, float, float, float]:
-        """Larger is better: within the budget, then quality, agreement and speed."""
+        """Larger is better: within the budget, then quality or score, agreement and speed."""
+        chosen_by = self.quality if self.score is None else self.score
         agreement = self.candidate.judged.calibration.agreement
-        return self.within, self.quality, agreement, -self.candidate.latency.median_us
+        return self.within, chosen_by, agreement, -self.candidate.latency.median_us
 
 
 @dataclass(slots=True)
@@ -90,17 +93,39 @@ class Belief:
         upper = float(np.quantile([residual.upper_us for residual in seen], 0.75))
         return Interval(middle, max(middle, upper))
 
+    def learn(self, trial: Trial, space: Space) -> None:
+        """Take in what a network's stitches really cost; one without any teaches nothing."""
+        arcs, latency = trial.assembly.arcs, trial.candidate.latency
+        blueprint = trial.candidate.blueprint
+        stitches = blueprint.stitches
+        if not stitches:
+            return
+        raw = space.latency(arcs, Interval(0.0, 0.0))
+        self.residuals[blueprint] = Interval(
+            (latency.median_us - raw.median_us) / stitches,
+            (latency.upper_us - raw.upper_us) / stitches,
+        )
+        drop = space.promised(arcs) - trial.quality
+        self.observations[blueprint] = DropObservation(space.unexplained(arcs), drop)
+        self.drops = DropModel.fit(tuple(self.observations.values()))
+
 
 class ClosedLoop:
     """Finds the best network within limits, by measurement."""
 
     def __init__(
-        self, space: SearchSpace, candidates: Candidates, belief: Belief, progress: Progress
+        self,
+        space: Space,
+        candidates: Candidates,
+        belief: Belief,
+        progress: Progress,
+        seed: int = 0,
     ) -> None:
         self._space = space
         self._candidates = candidates
         self._belief = belief
         self._progress = progress
+        self._seed = seed
 
     def search(
         self, limits: Limits, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
@@ -132,7 +157,7 @@ class ClosedLoop:
     def _solve(self, limits: Limits, trials: Sequence[Trial]) -> Assembly:
         problem = self._space.problem(limits, self._belief.drops, self._belief.residual)
         tried = [frozenset(trial.assembly.arcs) for trial in trials]
-        return assemble(problem, time_limit_s=TIME_LIMIT_S, forbid=tried)
+        return assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=tried)
 
     def _whole_donor(self, limits: Limits) -> list[Trial]:
         """The best donor that fits whole: its quality is known, and stitches have to beat it."""
@@ -145,28 +170,13 @@ class ClosedLoop:
         return [self._try(alone, limits, 0)]
 
     def _try(self, assembly: Assembly, limits: Limits, order: int) -> Trial:
+        assert assembly.objective is not None
         predicted = self._space.latency(assembly.arcs, self._belief.residual)
         candidate = self._candidates.make(self._space.blueprint(assembly.arcs))
-        within = limits.latency_us is None or candidate.latency.upper_us <= limits.latency_us
-        assert assembly.objective is not None
+        within = keeps(limits, candidate)
         trial = Trial(assembly, predicted, assembly.objective, candidate, within, order)
-        if candidate.blueprint.stitches:
-            self._learn(trial)
+        self._belief.learn(trial, self._space)
         return trial
-
-    def _learn(self, trial: Trial) -> None:
-        arcs, latency = trial.assembly.arcs, trial.candidate.latency
-        raw = self._space.latency(arcs, Interval(0.0, 0.0))
-        blueprint = trial.candidate.blueprint
-        stitches = blueprint.stitches
-        self._belief.residuals[blueprint] = Interval(
-            (latency.median_us - raw.median_us) / stitches,
-            (latency.upper_us - raw.upper_us) / stitches,
-        )
-        drop = self._space.promised(arcs) - trial.quality
-        observation = DropObservation(self._space.unexplained(arcs), drop)
-        self._belief.observations[blueprint] = observation
-        self._belief.drops = DropModel.fit(tuple(self._belief.observations.values()))
 
     def _refuse(self, limits: Limits, answer: Assembly) -> None:
         fastest = self.fastest(limits)
@@ -182,6 +192,11 @@ class ClosedLoop:
         """The assembly of least latency under all limits but the one on latency."""
         problem = self._space.problem(limits, self._belief.drops, self._belief.residual)
         return cheapest(problem, "latency_us")
+
+
+def keeps(limits: Limits, candidate: Candidate) -> bool:
+    """Whether the upper end of a candidate's measured latency is within the limits."""
+    return limits.latency_us is None or candidate.latency.upper_us <= limits.latency_us
 
 
 def _phase(limits: Limits) -> str:
@@ -207,7 +222,7 @@ def _settled(trials: Sequence[Trial], promise: Assembly) -> bool:
     return without_gain >= PATIENCE or best.quality >= promise.bound
 
 
-def _refusal(limits: Limits, fastest: Assembly, space: SearchSpace) -> str:
+def _refusal(limits: Limits, fastest: Assembly, space: Space) -> str:
     asked = f"{limits.latency_us / 1000:.3g} ms" if limits.latency_us is not None else "the budget"
     if not fastest.found:
         return (

@@ -10,6 +10,7 @@ measured quality and nobody gains by covering depth twice.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
+from typing import Protocol
 
 from compiler.compatibility import StitchOption
 from compiler.dissection import Block, Cut, Dissection
@@ -52,6 +53,30 @@ class Limits:
         return tuple((name, float(value)) for name, value in named.items() if value is not None)
 
 
+class Space(Protocol):
+    """What a search needs to know of the networks that can be assembled."""
+
+    def problem(self, limits: Limits, drops: DropModel, residual: Interval) -> Problem:
+        """The assembly program under these limits and beliefs."""
+        ...
+
+    def blueprint(self, arcs: Sequence[str]) -> Blueprint:
+        """The network that a path describes."""
+        ...
+
+    def latency(self, arcs: Sequence[str], residual: Interval) -> Interval:
+        """The predicted latency of a path."""
+        ...
+
+    def unexplained(self, arcs: Sequence[str]) -> float:
+        """Sum of 1 - R2 over the path's stitches."""
+        ...
+
+    def promised(self, arcs: Sequence[str]) -> float:
+        """The path's quality if its stitches cost nothing."""
+        ...
+
+
 class SearchSpace:
     """Blocks and stitches with their costs and scores, ready to be put to the solver."""
 
@@ -82,6 +107,11 @@ class SearchSpace:
                 if (block.model, block.size, block.start.name) in entered:
                     self._steps[block.name + "^"] = block
         self._steps |= {option_id(option): option for option in options}
+
+    @property
+    def blocks(self) -> Mapping[str, Block]:
+        """The blocks by arc; one that a stitch may enter has two arcs."""
+        return {name: step for name, step in self._steps.items() if isinstance(step, Block)}
 
     def problem(self, limits: Limits, drops: DropModel, residual: Interval) -> Problem:
         """The assembly program under these limits and beliefs.

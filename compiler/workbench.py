@@ -16,9 +16,11 @@ from compiler.latency_model import LatencyModel
 from compiler.network import Blueprint
 from compiler.progress import Progress
 from compiler.search_space import SearchSpace
+from compiler.similarity_table import SimilarityTable
 from compiler.views import Views
 from compiler.zoo import Zoo
 from compiler.zoo_profile import Wanted, ZooProfile
+from compiler.zoo_similarity import zoo_similarity
 from profilers.cost_table import CostTable
 from profilers.protocol import Protocol
 from profilers.store import CostStore
@@ -154,6 +156,18 @@ class Workbench:
             for name in self.donors.names
         ]
         return SearchSpace(dissections, self.options, latency, quality)
+
+    @cached_property
+    def similarity(self) -> SimilarityTable:
+        """How alike any two boundaries of the zoo are on the calibration images.
+
+        A donor looks at them at its own input size if networks may have it, else at the largest.
+        """
+        sizes, largest = self.settings.sizes, max(self.settings.sizes)
+        own = {model.name: model.preprocessing.input_size for model in self.zoo}
+        chosen = {name: size if size in sizes else largest for name, size in own.items()}
+        images = self.photographs.calibration
+        return zoo_similarity(self.donors, images, self._cache, self.progress, sizes=chosen)
 
     def loop(self, belief: Belief) -> ClosedLoop:
         """The closed loop over this workbench's networks."""

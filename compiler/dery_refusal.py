@@ -1,0 +1,106 @@
+"""Refusals of DeRy mode: why no network has one block of every set within the budgets."""
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from compiler.assembly import Assembly, assemble, cheapest
+from compiler.closed_loop import TIME_LIMIT_S, Belief
+from compiler.dery_space import DerySpace
+from compiler.equivalence import Member, Partition
+from compiler.problem import Problem
+from compiler.search_space import Limits
+from targets.errors import InfeasibleError
+
+
+def check_feasible(space: DerySpace, limits: Limits, belief: Belief) -> None:
+    """Refuse limits that no network keeps.
+
+    Raises:
+        InfeasibleError: says whether the sets, the stitches or the budgets are the reason, and
+            the least that would do.
+    """
+    problem = space.problem(limits, belief.drops, belief.residual)
+    if assemble(problem, time_limit_s=TIME_LIMIT_S).status != "infeasible":
+        return
+    free = space.problem(Limits(), belief.drops, belief.residual)
+    if not assemble(free, time_limit_s=TIME_LIMIT_S).found:
+        raise InfeasibleError(_structure(space.partition, problem))
+    raise InfeasibleError(_budgets(space, problem, free))
+
+
+def _structure(partition: Partition, problem: Problem) -> str:
+    if not _matched(partition):
+        sets = "; ".join(
+            f"set {number} (of {group.anchor}) has blocks of stage {_stages(group.members)}"
+            for number, group in enumerate(partition.sets, 1)
+        )
+        return (
+            f"No network has one block from each of the {partition.k} equivalence sets at each of "
+            f"the {partition.k} stages: {sets}. Use another number of blocks (-k), allow uneven "
+            "blocks (--epsilon), or add donors."
+        )
+    stitches = sum(">" in arc.id for arc in problem.arcs)
+    return (
+        f"No network has one block from each of the {partition.k} equivalence sets at each of the "
+        f"{partition.k} stages: there are blocks for it, but the {stitches} stitches between "
+        "stages do not lead through them. A stitch joins maps of channels (no tokens) on the same "
+        "grid or from one to its half. Use another number of blocks (-k), or donors that are more "
+        "alike."
+    )
+
+
+def _stages(members: tuple[Member, ...]) -> str:
+    """Of a set's blocks, counted from 1."""
+    stages = sorted({member.stage + 1 for member in members})
+    *first, last = map(str, stages)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _matched(partition: Partition) -> bool:
+    """Whether every set can have a stage of its own."""
+    table = np.zeros((partition.k, partition.k), dtype=np.int8)
+    for number, group in enumerate(partition.sets):
+        table[number, [member.stage for member in group.members]] = 1
+    return bool((maximum_bipartite_matching(csr_array(table)) >= 0).all())
+
+
+def _budgets(space: DerySpace, problem: Problem, free: Problem) -> str:
+    """What each budget would have to be, the others left aside; else the fastest within them."""
+    head = (
+        f"No network with one block from each of the {space.partition.k} equivalence sets is "
+        "within the budgets."
+    )
+    least = [(name, limit, cheapest(free, name)) for name, limit in problem.limits]
+    missed = [
+        f"the least {_WORDS[name]} is {_amount(name, answer.cost(name))}, asked for: "
+        f"{_amount(name, limit)}"
+        for name, limit, answer in least
+        if answer.cost(name) > limit
+    ]
+    if missed:
+        return f"{head} Of all of them {'; '.join(missed)}. {_REMEDY}"
+    return (
+        f"{head} Each budget can be kept, but not all at once{_fastest(space, problem)}. {_REMEDY}"
+    )
+
+
+def _fastest(space: DerySpace, problem: Problem) -> str:
+    fastest: Assembly = cheapest(problem, "latency_us")
+    if not fastest.found:
+        return ", at whatever latency"
+    took = _amount("latency_us", fastest.cost("latency_us"))
+    return f": within the others the fastest takes {took}, {space.blueprint(fastest.arcs)}"
+
+
+_WORDS = {
+    "latency_us": "latency (upper end)",
+    "params": "number of parameters",
+    "macs": "number of MACs",
+    "stitches": "number of stitches",
+}
+_REMEDY = "Ask for that much, use other donors, or leave out --mode dery."
+
+
+def _amount(name: str, amount: float) -> str:
+    return f"{amount / 1000:.3g} ms" if name == "latency_us" else f"{amount:,.0f}"

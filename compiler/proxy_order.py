@@ -1,0 +1,148 @@
+"""Proxy order: assemblies within the budgets, built, and ranked by a zero-cost proxy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from compiler.assembly import Assembly, assemble, k_best
+from compiler.candidates import Candidates
+from compiler.closed_loop import TIME_LIMIT_S, Belief, Trial
+from compiler.dery_space import DerySpace
+from compiler.images import ImageSet
+from compiler.preprocessing import Preprocessing
+from compiler.progress import Progress
+from compiler.proxies import Proxy
+from compiler.scored_search import Order, Scored
+from compiler.search_space import Limits
+from compiler.views import BATCH, Views
+from targets.errors import DataError
+
+MOST_SCORED = 64
+"""Where more assemblies than this are within the budgets, those of highest expected quality are
+scored, and no others."""
+
+BATCHES = 5
+"""Batches of 32 images that a network is scored on, as in DeRy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enumeration:
+    """The assemblies within the limits, by expected quality.
+
+    Attributes:
+        assemblies: the best first.
+        complete: proven that there are no others.
+    """
+
+    assemblies: tuple[Assembly, ...]
+    complete: bool
+
+
+def enumerate_assemblies(
+    space: DerySpace, limits: Limits, belief: Belief, most: int = MOST_SCORED, seed: int = 0
+) -> Enumeration:
+    """All assemblies within the limits, or the `most` of highest expected quality."""
+    problem = space.problem(limits, belief.drops, belief.residual)
+    found = k_best(problem, most, time_limit_s=TIME_LIMIT_S, seed=seed)
+    known = [frozenset(answer.arcs) for answer in found]
+    beyond = assemble(problem, time_limit_s=TIME_LIMIT_S, seed=seed, forbid=known)
+    return Enumeration(found, beyond.status == "infeasible")
+
+
+class ProxyOrder(Order):
+    """By a zero-cost proxy, which knows the network as a whole and adds along no path.
+
+    What is enumerated and scored is so under the first limits asked for; what is learned of
+    latency by then leaves out candidates later, and brings none in.
+    """
+
+    def __init__(
+        self,
+        space: DerySpace,
+        proxy: Proxy,
+        candidates: Candidates,
+        progress: Progress,
+        seed: int = 0,
+        most: int = MOST_SCORED,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            space: the networks.
+            proxy: what they are scored by.
+            candidates: builds them; the calibration photographs of these are shown to the proxy.
+            progress: told of every network that is scored.
+            seed: of the choice of photographs, and of the solver.
+            most: networks to score.
+
+        Raises:
+            DataError: the proxy needs labels, and the photographs have none.
+        """
+        if proxy.needs_labels and candidates.photographs.calibration.labels is None:
+            raise DataError(
+                f"The score '{proxy.name}' needs labels, and the photographs have none. Give "
+                "labelled ones with --data, or take --score naswot, jacov or synflow."
+            )
+        self.enumerated = Enumeration((), False)
+        self._space = space
+        self._proxy = proxy
+        self._candidates = candidates
+        self._progress = progress
+        self._seed = seed
+        self._most = most
+        self._ranking: tuple[Scored, ...] | None = None
+
+    def best(self, limits: Limits, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
+        """The best-scored of those not tried that are still predicted to be within the limits."""
+        if self._ranking is None:
+            self._ranking = self._ranked(limits, belief)
+        done = {trial.assembly.arcs for trial in tried}
+        return next(
+            (
+                scored
+                for scored in self._ranking
+                if scored.assembly.arcs not in done and self._fits(scored.assembly, limits, belief)
+            ),
+            None,
+        )
+
+    def _fits(self, assembly: Assembly, limits: Limits, belief: Belief) -> bool:
+        predicted = self._space.latency(assembly.arcs, belief.residual)
+        return limits.latency_us is None or predicted.upper_us <= limits.latency_us
+
+    def _ranked(self, limits: Limits, belief: Belief) -> tuple[Scored, ...]:
+        """Equal scores stay in the order of expected quality."""
+        self.enumerated = enumerate_assemblies(self._space, limits, belief, self._most, self._seed)
+        found = self.enumerated.assemblies
+        self._progress.start(
+            f"building networks and scoring them by {self._proxy.name}", len(found)
+        )
+        scored = []
+        for done, assembly in enumerate(found):
+            self._progress.update(done, str(self._space.blueprint(assembly.arcs)))
+            scored.append(Scored(assembly, self._score(assembly)))
+        self._progress.finish()
+        return tuple(sorted(scored, key=lambda one: -one.score))
+
+    def _score(self, assembly: Assembly) -> float:
+        network = self._candidates.network(self._space.blueprint(assembly.arcs))
+        images = self._candidates.photographs.calibration
+        return self._proxy(network, *proxy_batches(images, network.preprocessing, self._seed))
+
+
+def proxy_batches(
+    images: ImageSet, preprocessing: Preprocessing, seed: int
+) -> tuple[list[Tensor], list[Tensor] | None]:
+    """Normalized batches (32, 3, S, S) of images drawn without replacement, and their labels.
+
+    Up to five batches; one smaller batch where there are fewer than 32 images.
+    """
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    count = min(BATCHES * BATCH, len(images) // BATCH * BATCH) or len(images)
+    drawn = images.subset(order[:count].tolist())
+    batches = [preprocessing.normalize(pixels) for pixels in Views(drawn, preprocessing)]
+    if drawn.labels is None:
+        return batches, None
+    return batches, list(torch.tensor(drawn.labels).split(BATCH))
