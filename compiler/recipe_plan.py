@@ -9,7 +9,7 @@ All that a recipe leaves open follows from shapes, by fixed rules:
 - A linear stitch hands on the grid that the next segment has in its donor.
 - Class and register tokens go from tokens to tokens of as many. Where a DeRy stitch makes tokens
   without them, blocks run on the grid's tokens alone; before a donor's own head, and behind linear
-  stitches, they are constants of the stitch.
+  stitches, they are learnt constants of the stitch.
 """
 
 from dataclasses import dataclass
