@@ -8,7 +8,7 @@ from compiler.dery_space import DerySpace, joints_of
 from compiler.equivalence import Member, Partition
 from compiler.partition import partition
 from compiler.proxies import PROXIES, get_proxy
-from compiler.proxy_order import ProxyOrder
+from compiler.proxy_order import ProxyOrder, check_labels
 from compiler.scored_search import Order, ScoredSearch, SimilarityOrder, rank_correlation
 from compiler.workbench import Workbench
 from targets.errors import UnknownNameError, UsageError
@@ -74,6 +74,13 @@ class DeryBench:
     """One workbench in DeRy mode; every step is made once and kept."""
 
     def __init__(self, bench: Workbench, settings: DerySettings) -> None:
+        """Take the parts.
+
+        Raises:
+            DataError: the score needs labels, and the photographs have none.
+        """
+        if settings.score in PROXIES:
+            check_labels(get_proxy(settings.score), bench.photographs.calibration)
         self._bench = bench
         self.settings = settings
 

@@ -40,6 +40,19 @@ class Enumeration:
     complete: bool
 
 
+def check_labels(proxy: Proxy, images: ImageSet) -> None:
+    """Refuse a proxy that needs labels where there are none.
+
+    Raises:
+        DataError: says which need none.
+    """
+    if proxy.needs_labels and images.labels is None:
+        raise DataError(
+            f"The score '{proxy.name}' needs labels, and the photographs have none. Give labelled "
+            "ones with --data, or take --score naswot, jacov or synflow."
+        )
+
+
 def enumerate_assemblies(
     space: DerySpace, limits: Limits, belief: Belief, most: int = MOST_SCORED, seed: int = 0
 ) -> Enumeration:
@@ -76,15 +89,7 @@ class ProxyOrder(Order):
             progress: told of every network that is scored.
             seed: of the choice of photographs, and of the solver.
             most: networks to score.
-
-        Raises:
-            DataError: the proxy needs labels, and the photographs have none.
         """
-        if proxy.needs_labels and candidates.photographs.calibration.labels is None:
-            raise DataError(
-                f"The score '{proxy.name}' needs labels, and the photographs have none. Give "
-                "labelled ones with --data, or take --score naswot, jacov or synflow."
-            )
         self.enumerated = Enumeration((), False)
         self._space = space
         self._proxy = proxy
@@ -145,4 +150,4 @@ def proxy_batches(
     batches = [preprocessing.normalize(pixels) for pixels in Views(drawn, preprocessing)]
     if drawn.labels is None:
         return batches, None
-    return batches, list(torch.tensor(drawn.labels).split(BATCH))
+    return batches, list(torch.split(torch.tensor(drawn.labels), BATCH))

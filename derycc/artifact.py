@@ -14,6 +14,7 @@ from compiler.recipe_network import SEED
 from compiler.workbench import Workbench
 from derycc import manifest
 from derycc.building import Built
+from derycc.dery import PARTITION
 from derycc.papers import AnyBuilt, AnyRequest, built_recipe, describe, versions
 from derycc.report import report_html
 from derycc.session import Options
@@ -73,6 +74,8 @@ def _fill(
     _text(folder / "labels.txt", "".join(f"{name}\n" for name in _labels(candidate)))
     _text(folder / "assembly.json", _assembly(built, bench))
     _text(folder / "verify.json", json.dumps(asdict(built.verification), indent=2) + "\n")
+    if isinstance(built, Built) and built.dery:
+        _text(folder / PARTITION, built.dery.partition.to_json())
     _text(folder / LOCK, _lock(built, request, options, bench))
     papers = describe(built, request, options, bench)
     _text(folder / "report.html", report_html(papers))

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from backends.registry import get_backend
 from compiler.candidates import Candidate
-from compiler.closed_loop import MAX_CANDIDATES, Belief, Trial, ranked
+from compiler.closed_loop import MAX_CANDIDATES, Belief, ClosedLoop, Trial, ranked
+from compiler.dery_bench import DeryAnswer, DerySettings
 from compiler.network import Blueprint
+from compiler.scored_search import ScoredSearch
 from compiler.search_space import Limits
 from compiler.verification import Verification, verify
 from compiler.workbench import Workbench
@@ -24,6 +26,7 @@ class Request:
         params: most parameters, or None.
         macs: most multiply-accumulates, or None.
         candidates: most networks to build and measure.
+        dery: of DeRy mode; None: networks need not have one block of every equivalence set.
     """
 
     latency: str
@@ -31,6 +34,7 @@ class Request:
     params: int | None = None
     macs: int | None = None
     candidates: int = MAX_CANDIDATES
+    dery: DerySettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Built:
         candidate: the chosen network with its final measurement.
         trials: all candidates, best first.
         verification: that its engine computes what it should.
+        dery: how DeRy mode came to it.
     """
 
     budget_us: float
@@ -50,6 +55,7 @@ class Built:
     candidate: Candidate
     trials: tuple[Trial, ...]
     verification: Verification
+    dery: DeryAnswer | None = None
 
 
 def budget_us(text: str, bench: Workbench) -> float:
@@ -95,9 +101,17 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
         VerificationError: the engine does not compute what the network computes.
     """
     bounds = limits(request, bench)
+    return choose(bench.loop(belief or Belief()), bounds, request.candidates, bench)
+
+
+def choose(loop: ClosedLoop | ScoredSearch, bounds: Limits, most: int, bench: Workbench) -> Built:
+    """The best of a loop's candidates that keeps the budget a second time.
+
+    Raises:
+        InfeasibleError, BudgetMissedError, VerificationError: as `build`.
+    """
     assert bounds.latency_us is not None
-    loop = bench.loop(belief or Belief())
-    trials = loop.search(bounds, request.candidates)
+    trials = loop.search(bounds, most)
     while trials[0].within:
         candidate = bench.candidates.confirm(trials[0].candidate.blueprint)
         if candidate.latency.upper_us <= bounds.latency_us:
@@ -105,7 +119,7 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
             return Built(bounds.latency_us, trials[0], candidate, trials, verification)
         trials = ranked(replace(trials[0], candidate=candidate, within=False), *trials[1:])
         if not trials[0].within:
-            trials = loop.search(bounds, request.candidates, trials)
+            trials = loop.search(bounds, most, trials)
     raise BudgetMissedError(_missed(bounds.latency_us, trials))
 
 
@@ -148,7 +162,7 @@ def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench)
     """Where the build goes: as asked, else under the home folder by target and budget."""
     if out is not None:
         return out
-    asked = f"{bench.target} {request.latency}"
+    asked = f"{bench.target} {request.latency}{' dery' if request.dery else ''}"
     words = "".join(c if c.isalnum() or c == "." else " " for c in asked).split()
     return home / "builds" / "-".join(words)
 
@@ -174,6 +188,16 @@ def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
         lines.append(f"Everything is measured; the budget is {asked / 1000:.2f} ms.")
     else:
         lines.append(f"Would first measure {parsed.model} at its own input size for the budget.")
+    if request.dery is not None:
+        lines.append(_dery_plan(request.dery))
     lines.append(f"Would build and measure at most {request.candidates} candidates.")
     lines.append(f"Would write {folder}. Nothing was built (--dry-run).")
     return lines
+
+
+def _dery_plan(dery: DerySettings) -> str:
+    return (
+        f"DeRy mode: would compare the donors on the photographs, cut each into {dery.k} blocks, "
+        f"group these into {dery.k} equivalence sets, and take one block of each by {dery.score}. "
+        "Which stitches are measured depends on the sets."
+    )

@@ -141,7 +141,7 @@ class Solver:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One candidate of the closed loop."""
+    """One candidate of the closed loop; `score` is what it was chosen by, if not its quality."""
 
     network: str
     predicted_us: float
@@ -150,6 +150,63 @@ class Tried:
     expected: float
     quality: float
     within_budget: bool
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EquivalenceSet:
+    """One set of DeRy mode, with the block that the network has of it.
+
+    Attributes:
+        model: the block's donor.
+        first: its first node.
+        last: its last node.
+        stage: its place in its donor and in the network, from 1.
+        similarity: to the set's anchor, input's plus output's; 2 for the anchor.
+        anchor: the block that is most like all of the set.
+        members: blocks of the set.
+    """
+
+    model: str
+    first: str
+    last: str
+    stage: int
+    similarity: float
+    anchor: str
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dery:
+    """How DeRy mode came to its network.
+
+    Attributes:
+        k: equivalence sets, blocks of every donor, and blocks of the network.
+        epsilon: how much more than an even share of nodes a block may have.
+        seed: of all that is random.
+        score: what networks were chosen by.
+        value: the network's; None: minus infinity.
+        proven: no network scores better within the limits as predicted, but for those tried before.
+        enumerated: networks that were scored one by one; None: the solver did without.
+        complete: whether these were all within the limits.
+        correlation: Spearman's, of score and measured quality of the networks tried.
+        objective: of the partition: the sum of similarities to the anchors.
+        partition_proven: whether that is proven to be the highest possible.
+        sets: the sets, each with its chosen block.
+    """
+
+    k: int
+    epsilon: float | None
+    seed: int
+    score: str
+    value: float | None
+    proven: bool
+    enumerated: int | None
+    complete: bool | None
+    correlation: float | None
+    objective: float
+    partition_proven: bool
+    sets: tuple[EquivalenceSet, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +256,7 @@ class Manifest:
         verified: that the engine computes what the network computes.
         data: the photographs.
         files: sha256 of every other file of the folder.
+        dery: how DeRy mode came to the network; None: it was not asked for.
     """
 
     format: str
@@ -218,6 +276,7 @@ class Manifest:
     verified: Verified
     data: Data
     files: dict[str, str]
+    dery: Dery | None = None
 
     def to_json(self) -> bytes:
         """As it is written to `manifest.json`."""

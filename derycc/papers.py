@@ -13,6 +13,7 @@ from compiler.workbench import Workbench
 from derycc import __version__, manifest
 from derycc.building import Built, Request
 from derycc.by_hand import HandBuilt, HandRequest
+from derycc.dery import describe_dery, finite
 from derycc.doctor import REQUIRED
 from derycc.session import DEMO_PHOTOGRAPHS, Options, caution, labelled
 from profilers.environment import Environment
@@ -44,6 +45,7 @@ def describe(
         verified=manifest.Verified(**asdict(built.verification), passed=built.verification.passed),
         data=_data(options, bench),
         files={},
+        dery=describe_dery(built.dery) if isinstance(built, Built) and built.dery else None,
     )
 
 
@@ -158,4 +160,5 @@ def _tried(trial: Trial) -> manifest.Tried:
         expected=trial.expected,
         quality=trial.quality,
         within_budget=trial.within,
+        score=finite(trial.score),
     )

@@ -12,6 +12,7 @@ from compiler.zoo import Zoo
 from derycc.building import Built
 from derycc.console import milliseconds, percent, table
 from derycc.manifest import Latency, Manifest, Solver
+from derycc.printing_dery import dery_lines
 from derycc.sweeping import Point
 from profilers.profile import ProfilePlan
 
@@ -156,6 +157,8 @@ def network_lines(build: Manifest) -> list[str]:
     if build.solver is None:
         return [*lines, "Written down by hand: nothing was searched for, and nothing predicted."]
     tried = f"{len(build.tried)} candidates were built and measured."
+    if build.dery is not None:
+        return [*lines, *dery_lines(build.dery, build.solver), tried]
     return [*lines, solver_line(build.solver), tried]
 
 

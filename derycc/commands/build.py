@@ -1,7 +1,7 @@
 """`derycc build`: the best network for one budget, or that of a recipe, as a verified engine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,6 @@ from derycc.options import (
     JudgeData,
     Quick,
     Sizes,
-    Stitches,
     TargetText,
     ViewCount,
     WeightsText,
@@ -24,6 +23,7 @@ from derycc.options import (
 )
 
 if TYPE_CHECKING:
+    from compiler.dery_bench import DerySettings
     from derycc.building import Request
     from derycc.manifest import Manifest
     from derycc.session import Options
@@ -52,6 +52,60 @@ Macs = Annotated[
     str | None,
     typer.Option("--macs", help="Most multiply-accumulates, e.g. 400M.", show_default=False),
 ]
+MostStitches = Annotated[
+    int | None,
+    typer.Option(
+        "--stitches",
+        help="Most stitching layers; 2 if left out, with --mode dery one between any two blocks.",
+        show_default=False,
+        min=0,
+    ),
+]
+Mode = Annotated[
+    str,
+    typer.Option(
+        "--mode",
+        help="normal, or dery: donors are cut into blocks, blocks grouped into equivalence sets, "
+        "and the network has one block of every set.",
+    ),
+]
+Blocks = Annotated[
+    int | None,
+    typer.Option(
+        "-k",
+        help="With --mode dery: blocks of every donor, and equivalence sets; 4 if left out.",
+        show_default=False,
+        min=1,
+    ),
+]
+ScoreText = Annotated[
+    str | None,
+    typer.Option(
+        "--score",
+        help="With --mode dery, what networks are chosen by: quality (if left out), similarity, "
+        "naswot, jacov, grad_norm, synflow or snip.",
+        show_default=False,
+    ),
+]
+Epsilon = Annotated[
+    float | None,
+    typer.Option(
+        "--epsilon",
+        help="With --mode dery: how much more than an even share of nodes a block may have; 0.2 "
+        "if left out.",
+        show_default=False,
+        min=0,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help="With --mode dery: of all that is random in it; 0 if left out.",
+        show_default=False,
+        min=0,
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -72,25 +126,30 @@ def build(
     judge_data: JudgeData = None,
     views: ViewCount = 2,
     out: Out = None,
-    stitches: Stitches = 2,
+    stitches: MostStitches = None,
     params: Parameters = None,
     macs: Macs = None,
     candidates: CandidateCount = 6,
+    mode: Mode = "normal",
+    k: Blocks = None,
+    score: ScoreText = None,
+    epsilon: Epsilon = None,
+    seed: Seed = None,
     quick: Quick = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Assembles, compiles, measures and verifies the best network within a latency budget."""
-    from derycc.building import Request
     from derycc.session import Options
 
     with frame():
         options = Options(home, target, zoo, tuple(size or ()), data, judge_data, views, quick)
+        dery = _dery(mode, {"k": k, "score": score, "epsilon": epsilon, "seed": seed})
         if recipe is not None:
-            _check_free(size, params, macs)
+            _check_free(size, params, macs, dery)
             _build_by_hand(options, recipe, latency, weights, out, dry_run, as_json)
             return
-        request = Request(_budget(latency), stitches, _count(params), _count(macs), candidates)
+        request = _request(latency, stitches, params, macs, candidates, dery)
         _build(options, request, out, dry_run, as_json)
 
 
@@ -101,6 +160,7 @@ def _build(
     from derycc.building import build as search
     from derycc.building import out_folder, plan
     from derycc.console import Bars
+    from derycc.dery import build_dery
     from derycc.session import open_workbench
     from targets.budget import parse_latency
 
@@ -112,7 +172,11 @@ def _build(
             lines = plan(request, workbench, folder)
             print_json({"plan": lines}) if as_json else typer.echo("\n".join(lines))
             return
-        papers = write_artifact(folder, search(request, workbench), request, options, workbench)
+        if request.dery is None:
+            built, bench = search(request, workbench), workbench
+        else:
+            built, bench = build_dery(request, request.dery, workbench)
+        papers = write_artifact(folder, built, request, options, bench)
     _print(papers, folder, as_json)
 
 
@@ -157,15 +221,49 @@ def _build_by_hand(
 def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
     from derycc.console import stdout
     from derycc.printing import build_notes, build_table, network_lines
+    from derycc.printing_dery import sets_table
 
     if as_json:
         typer.echo(papers.to_json().decode())
         return
     typer.echo("\n".join(network_lines(papers)))
+    if papers.dery is not None:
+        stdout().print(sets_table(papers.dery))
     stdout().print(build_table(papers))
     typer.echo("".join(f"Note: {note}\n" for note in build_notes(papers)), nl=False)
     typer.echo(f"Written to {folder}: model.onnx, report.html, manifest.json, run.py, ...")
     typer.echo(f"Try it: python {folder / 'run.py'} PHOTO")
+
+
+def _dery(mode: str, asked: dict[str, Any]) -> "DerySettings | None":
+    """The settings of DeRy mode; None: another mode."""
+    from compiler.dery_bench import DerySettings
+    from targets.errors import UnknownNameError, UsageError
+
+    given = {name: value for name, value in asked.items() if value is not None}
+    if mode == "dery":
+        return DerySettings(**given)
+    if mode != "normal":
+        raise UnknownNameError("mode", mode, ("normal", "dery"))
+    if given:
+        options = " and ".join("-k" if name == "k" else f"--{name}" for name in given)
+        raise UsageError(f"{options} belong to DeRy mode. Add --mode dery, or leave them out.")
+    return None
+
+
+def _request(
+    latency: str | None,
+    stitches: int | None,
+    params: str | None,
+    macs: str | None,
+    candidates: int,
+    dery: "DerySettings | None",
+) -> "Request":
+    from derycc.building import Request
+
+    if stitches is None:
+        stitches = 2 if dery is None else dery.k - 1
+    return Request(_budget(latency), stitches, _count(params), _count(macs), candidates, dery)
 
 
 def _budget(latency: str | None) -> str:
@@ -178,10 +276,12 @@ def _budget(latency: str | None) -> str:
     return latency
 
 
-def _check_free(size: list[int] | None, params: str | None, macs: str | None) -> None:
+def _check_free(
+    size: list[int] | None, params: str | None, macs: str | None, dery: "DerySettings | None"
+) -> None:
     from targets.errors import UsageError
 
-    given = {"--size": size, "--params": params, "--macs": macs}
+    given = {"--size": size, "--params": params, "--macs": macs, "--mode": dery}
     wrong = [name for name, value in given.items() if value]
     if wrong:
         raise UsageError(
