@@ -46,7 +46,7 @@ _SILENT = Silent()
 
 
 @dataclass(frozen=True, slots=True)
-class _Effort:
+class Effort:
     """How hard to try; see `partition`."""
 
     seed: int
@@ -110,23 +110,24 @@ def partition(
     Raises:
         UsageError: an argument is not usable, or the caps leave no partition of some donor.
     """
-    effort = _Effort(seed, starts, time_limit_s, exact)
+    effort = Effort(seed, starts, time_limit_s, exact)
     _check_names([model.name for model in table.models])
     caps = Caps(epsilon, param_epsilon)
     space = BlockSpace(table, k, caps)
     return _described(space, caps, effort, _solve(space, effort, progress))
 
 
-def _described(space: BlockSpace, caps: Caps, effort: _Effort, answer: _Answer) -> Partition:
+def _described(space: BlockSpace, caps: Caps, effort: Effort, answer: _Answer) -> Partition:
     """The answer in the donors' words; its objective in the table's own numbers."""
     sets = _sets(space, answer.best)
     objective = math.fsum(member.similarity for group in sets for member in group.members)
-    rounding = answer.best.blocks.size * QUANTUM
+    known = max(objective, answer.bound + answer.best.blocks.size * QUANTUM)
+    bound = known if math.isfinite(known) else None
     return Partition(
         k=space.k,
         sets=sets,
         objective=objective,
-        bound=objective if answer.proven else max(objective, answer.bound + rounding),
+        bound=objective if answer.proven else bound,
         proven=answer.proven,
         measure=space.table.measure,
         epsilon=caps.epsilon,
@@ -145,7 +146,7 @@ def _check_names(names: list[str]) -> None:
         )
 
 
-def _solve(space: BlockSpace, effort: _Effort, progress: Progress) -> _Answer:
+def _solve(space: BlockSpace, effort: Effort, progress: Progress) -> _Answer:
     """Search, bound, improve, and prove where that is asked for."""
     seed, exact = effort.seed, effort.exact
     known = search(space, seed, effort.starts, progress)

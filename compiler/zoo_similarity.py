@@ -143,6 +143,25 @@ def _advance(progress: Progress, before: int, done: int) -> None:
     progress.update(before + done)
 
 
+def zoo_nodes(
+    donors: Donors, cache: Cache, progress: Progress, sizes: Mapping[str, int] | None = None
+) -> tuple[ModelNodes, ...]:
+    """The nodes of every donor: the models of `zoo_similarity`'s table, before it is made.
+
+    Args:
+        donors: the zoo.
+        cache: of nodes; a donor whose nodes are there is not loaded.
+        progress: told about the work.
+        sizes: input sizes in pixels by donor; a donor's own where it is not named.
+
+    Raises:
+        UnknownNameError: `sizes` names no donor.
+        ZooError: a donor cannot be cut.
+    """
+    chosen = input_sizes(donors, sizes)
+    return tuple(_nodes(donors, name, size, cache, progress) for name, size in chosen.items())
+
+
 def zoo_similarity(
     donors: Donors,
     images: ImageSet,
@@ -175,7 +194,7 @@ def zoo_similarity(
     method.check(len(images))
     parse_device(device)
     chosen = input_sizes(donors, sizes)
-    models = tuple(_nodes(donors, name, size, cache, progress) for name, size in chosen.items())
+    models = zoo_nodes(donors, cache, progress, sizes)
 
     def make() -> Float:
         return _made(donors, images, cache, progress, method, chosen, device)

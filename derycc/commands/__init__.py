@@ -2,7 +2,7 @@
 
 import typer
 
-from derycc.commands import build, check, demo, profile, recipe, sweep, zoo
+from derycc.commands import build, check, demo, partition, profile, recipe, sweep, zoo
 
 
 def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
@@ -13,6 +13,7 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
     app.add_typer(recipe.app, name="recipe")
     for command in (
         profile.profile,
+        partition.partition,
         build.build,
         sweep.sweep,
         check.bench,
