@@ -17,8 +17,11 @@ PROMISING = 3
 KICKS = 50
 """In a small zoo some anchors of the best cover are drawn anew so often."""
 
+SMALL = 2**15
+"""A zoo with fewer pairs of blocks is small."""
+
 MOST_PAIRS = 2**21
-"""A zoo with fewer pairs of blocks is small: every swap is evaluated exactly."""
+"""With fewer pairs of blocks every swap is evaluated exactly; with more, the most promising."""
 
 NO_ANCHORS = np.empty(0, dtype=np.int64)
 
@@ -39,7 +42,7 @@ def search(space: BlockSpace, seed: int, starts: int, progress: Progress) -> Cov
         found = settle(space, random_cover(space, NO_ANCHORS, draw))
         settled.setdefault(found.anchors.tobytes(), found)
         progress.update(number + 1)
-    small = len(space) ** 2 <= MOST_PAIRS
+    small = len(space) ** 2 <= SMALL
     best = sorted(settled.values(), key=_value, reverse=True)[: None if small else PROMISING]
     improved = max((swap_anchors(space, found) for found in best), key=_value)
     if small:
