@@ -87,7 +87,8 @@ class Stitch(nn.Module):
     def __init__(self, shape: StitchShape) -> None:
         super().__init__()
         self.shape = shape
-        self.conv = nn.Conv2d(shape.source[0], shape.target[0], 1, stride=shape.stride)
+        with torch.random.fork_rng(devices=[]):
+            self.conv = nn.Conv2d(shape.source[0], shape.target[0], 1, stride=shape.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Join: multiply, and repeat positions afterwards where the target's grid is finer."""

@@ -247,7 +247,8 @@ def _dery(mode: str, asked: dict[str, Any]) -> "DerySettings | None":
         raise UnknownNameError("mode", mode, ("normal", "dery"))
     if given:
         options = " and ".join("-k" if name == "k" else f"--{name}" for name in given)
-        raise UsageError(f"{options} belong to DeRy mode. Add --mode dery, or leave them out.")
+        verb = "belongs" if len(given) == 1 else "belong"
+        raise UsageError(f"{options} {verb} to DeRy mode. Add --mode dery, or leave it out.")
     return None
 
 

@@ -1,0 +1,123 @@
+"""Scored search: the best score that keeps the budget is chosen, whatever its quality."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler.candidates import Candidate, Judged
+from compiler.closed_loop import Belief, Trial
+from compiler.dissection import Dissection
+from compiler.latency_model import Interval
+from compiler.network import Blueprint
+from compiler.progress import Silent
+from compiler.quality import Quality
+from compiler.scored_search import ScoredSearch, SimilarityOrder, rank_correlation
+from compiler.search_space import Limits
+from profilers.measurement import Measurement
+from targets.errors import InfeasibleError
+from tests.compiler.dery_cases import Case, partition_of
+
+Toys = tuple[Dissection, Dissection]
+ALIKE = [[2.0, 0.5], [1.0, 2.0]]
+"""Narrow's first block and wide's second are the anchors: together they score 4."""
+
+
+@dataclass
+class Pretended:
+    """Candidates that nobody builds, of a quality; latency in microseconds by rule."""
+
+    latency: Callable[[Blueprint], float]
+    quality: float = 0.3
+    built: list[str] = field(default_factory=list)
+
+    def make(self, blueprint: Blueprint) -> Candidate:
+        self.built.append(" ".join(blueprint.donors))
+        seconds = self.latency(blueprint) * 1e-6
+        judged = Quality(50, self.quality, None, 0.5)
+        measured = Measurement("key", str(blueprint), ((seconds,) * 3,), (0.0,), False)
+        return Candidate(blueprint, None, Path(), Judged(judged, judged), measured)  # type: ignore[arg-type]
+
+
+def search_of(toys: Toys, candidates: Pretended, belief: Belief | None = None) -> ScoredSearch:
+    case = Case(toys, partition_of(toys, [(2,), (2,)], [[0, 1], [0, 1]], ALIKE))
+    made: Any = candidates
+    space = case.space
+    return ScoredSearch(space, SimilarityOrder(space, 1), made, belief or Belief(), Silent())
+
+
+def test_networks_are_tried_in_the_order_of_their_score(toys: Toys) -> None:
+    candidates = Pretended(lambda _: 60.0)
+
+    trials = search_of(toys, candidates).search(Limits(latency_us=100.0))
+
+    assert candidates.built == ["narrow wide", "wide", "narrow", "wide narrow"]
+    assert [trial.score for trial in trials] == pytest.approx([4.0, 3.0, 2.5, 1.5])
+    assert [trial.order for trial in trials] == [0, 1, 2, 3]
+    assert {trial.assembly.seed for trial in trials} == {1}
+    assert [trial.expected for trial in trials[1:3]] == pytest.approx([0.7, 0.5])
+
+
+def test_the_choice_is_the_best_score_that_keeps_the_budget(toys: Toys) -> None:
+    candidates = Pretended(lambda b: 130.0 if b.donors == ("narrow", "wide") else 60.0)
+
+    trials = search_of(toys, candidates).search(Limits(latency_us=100.0), most=2)
+
+    assert [(trial.candidate.blueprint.donors, trial.within) for trial in trials] == [
+        (("wide",), True),
+        (("narrow", "wide"), False),
+    ]
+
+
+def test_what_stitches_cost_is_learned_on_the_way(toys: Toys) -> None:
+    belief = Belief()
+    candidates = Pretended(lambda b: 150.0 if b.stitches else 60.0)
+
+    search_of(toys, candidates, belief).search(Limits(latency_us=100.0))
+
+    assert candidates.built == ["narrow wide", "wide", "narrow"]
+    assert belief.residual.median_us == pytest.approx(150.0 - 81.0)
+    assert len(belief.observations) == 1
+
+
+def test_a_search_goes_on_from_its_earlier_trials(toys: Toys) -> None:
+    candidates = Pretended(lambda _: 60.0)
+    search = search_of(toys, candidates)
+
+    first = search.search(Limits(), most=1)
+    both = search.search(Limits(), most=2, before=first)
+
+    assert candidates.built == ["narrow wide", "wide"]
+    assert [trial.score for trial in both] == [4.0, 3.0]
+    assert search.search(Limits(), most=2, before=both) == both
+
+
+def test_a_search_without_anything_to_try_is_refused(toys: Toys) -> None:
+    with pytest.raises(InfeasibleError, match="No network within the limits was found in 60 s"):
+        search_of(toys, Pretended(lambda _: 60.0)).search(Limits(latency_us=1.0))
+
+
+def trial_of(score: float, quality: float) -> Trial:
+    candidate = Pretended(lambda _: 1.0, quality).make(Blueprint.pure("one", 16))
+    return Trial(None, Interval(1.0, 1.0), quality, candidate, True, 0, score)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "correlation"),
+    [
+        ([(1.0, 0.1), (2.0, 0.5), (9.0, 0.6)], 1.0),
+        ([(1.0, 0.6), (2.0, 0.5), (9.0, 0.1)], -1.0),
+        ([(float("-inf"), 0.2), (2.0, 0.1), (9.0, 0.6)], 0.5),
+        ([(1.0, 0.1), (2.0, 0.5)], None),
+        ([(1.0, 0.1), (1.0, 0.5), (1.0, 0.6)], None),
+        ([(1.0, 0.3), (2.0, 0.3), (9.0, 0.3)], None),
+    ],
+)
+def test_the_score_is_compared_with_measured_quality_by_ranks(
+    pairs: list[tuple[float, float]], correlation: float | None
+) -> None:
+    found = rank_correlation([trial_of(*pair) for pair in pairs])
+
+    assert found == (None if correlation is None else pytest.approx(correlation))
