@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from compiler.dissection import Dissection
 from compiler.donors import Donors
 from compiler.zoo import Zoo, open_zoo
-from targets.errors import UnknownNameError
+from targets.errors import UnknownNameError, ZooError
 
 
 def test_donors_have_the_zoos_names_and_sizes(tiny_zoo: Zoo) -> None:
@@ -53,3 +55,41 @@ def test_sizes_are_listed_once_in_ascending_order(tmp_path: Path) -> None:
     zoo = open_zoo(tmp_path, "random:test_resnet,random:resnet10t,random:resnet18")
 
     assert Donors(zoo).sizes == (160, 176, 224)
+
+
+def test_a_size_that_is_refused_in_every_way_is_refused_with_the_first_reason(
+    tiny_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[nn.Module] = []
+
+    def refuse(module: nn.Module, size: int, name: str) -> Dissection:
+        tried.append(module)
+        raise ZooError(f"{len(tried)}: {name} refuses {size} px")
+
+    copies = [nn.Identity(), nn.Identity()]
+    monkeypatch.setattr("compiler.donors.dissect", refuse)
+    monkeypatch.setattr("compiler.donors.sized_copies", lambda module, size: iter(copies))
+    donors = Donors(tiny_zoo)
+
+    with pytest.raises(ZooError, match=r"^1: test_resnet\.random refuses 64 px$"):
+        donors.dissection("test_resnet.random", 64)
+    assert tried == [donors.module("test_resnet.random"), *copies]
+
+
+def test_at_its_own_size_a_donor_is_not_changed(
+    tiny_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(module: nn.Module, size: int, name: str) -> Dissection:
+        raise ZooError(f"{name} refuses {size} px")
+
+    monkeypatch.setattr("compiler.donors.dissect", refuse)
+    monkeypatch.setattr("compiler.donors.sized_copies", None)
+
+    with pytest.raises(ZooError, match="refuses 160 px"):
+        Donors(tiny_zoo).dissection("test_resnet.random", 160)
+
+
+def test_donors_of_shapes_alone_have_no_weights(tiny_zoo: Zoo) -> None:
+    donors = Donors(tiny_zoo, shapes_only=True)
+
+    assert all(p.is_meta for p in donors.module("test_resnet.random").parameters())
