@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.assembly import Assembly, assemble, k_best
+from compiler.assembly import Assembly, assemble, cheapest, k_best
 from compiler.closed_loop import Belief
 from compiler.compatibility import Joints
 from compiler.dery_refusal import check_feasible
@@ -221,3 +221,12 @@ def test_budgets_that_contradict_each_other_are_told_the_fastest(three: Donors) 
 
     assert "Each budget can be kept, but not all at once: within the others the fastest" in said
     assert said.split("takes ")[1].startswith("0.075 ms, 16px slim[input..output].")
+
+
+def test_budgets_that_no_latency_would_reconcile_are_said_to_be_so(three: Donors) -> None:
+    space = case_of(three[:2], [[0, 0], [0, 1]], [(2,), (2,)]).space
+    lean = cheapest(space.problem(Limits(), DROPS, NONE), "params")
+
+    with pytest.raises(InfeasibleError, match=r"not all at once, at whatever latency\."):
+        check_feasible(space, Limits(None, 0, int(lean.cost("params"))), Belief())
+    assert space.blueprint(lean.arcs).donors == ("narrow", "wide")
