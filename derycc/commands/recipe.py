@@ -26,9 +26,7 @@ def recipe_list(as_json: AsJson = False) -> None:
 
 @app.command("check")
 def recipe_check(
-    named: Annotated[
-        str, typer.Argument(metavar="FILE", help="A recipe file, or a name of derycc recipe list.")
-    ],
+    file: Annotated[str, typer.Argument(help="A recipe file, or a name of derycc recipe list.")],
     home: Home,
     zoo: ZooText = None,
     weights: WeightsText = "random",
@@ -48,7 +46,7 @@ def recipe_check(
     from derycc.printing_recipe import recipe_data, recipe_lines, recipe_table
 
     with frame():
-        recipe = read_recipe(named)
+        recipe = read_recipe(file)
         kind, bars = parse_weights(weights), Bars(quiet=as_json)
         full, opened = open_recipe_zoo(recipe, home, zoo, kind, bars)
         plan = plan_recipe(full, Donors(opened, shapes_only=True))

@@ -39,6 +39,7 @@ def test_these_are_the_commands() -> None:
         "build",
         "demo",
         "doctor",
+        "partition",
         "profile",
         "recipe check",
         "recipe list",
