@@ -45,7 +45,7 @@ class Cut:
     @property
     def grid(self) -> tuple[int, ...]:
         """Height and width of the tensor that crosses, empty where it is not NCHW."""
-        return self.tensor.shape[2:] if self.tensor.layout == "NCHW" else ()
+        return self.token_grid if self.tensor.layout == "NCHW" else ()
 
     @property
     def token_grid(self) -> tuple[int, ...]:
@@ -91,11 +91,13 @@ def stride_of(input_size: int, spec: TensorSpec, prefix: int) -> int:
 
 def _grid(spec: TensorSpec, prefix: int) -> tuple[int, ...]:
     shape, layout = spec.shape, spec.layout
+    if shape[0] != 1:
+        return ()  # windows: each lays a grid over a part of the image
     if layout == "NCHW":
         return shape[2:]
     if layout == "NHWC":
         return shape[1:3]
-    tokens = shape[1] - prefix if layout == "NLC" and shape[0] == 1 else 0
+    tokens = shape[1] - prefix if layout == "NLC" else 0
     return (isqrt(tokens), isqrt(tokens)) if tokens and _is_square(tokens) else ()
 
 

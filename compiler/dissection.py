@@ -18,9 +18,11 @@ from compiler.graph import aten_graph
 from compiler.liveness import Liveness
 from compiler.macs import node_macs
 from compiler.units import first_positions, module_stack, unit_ends
-from targets.errors import UnknownNameError, ZooError
+from targets.errors import UnknownNameError, UsageError, ZooError
 
-__all__ = ["INPUT", "OUTPUT", "STEM", "Block", "Cut", "Dissection", "Node", "dissect"]
+__all__ = ["INPUT", "OUTPUT", "STEM", "Block", "Cut", "Dissection", "Node", "dissect", "find_cuts"]
+
+_USUAL_SIZE = 224
 
 INPUT, STEM, OUTPUT = "input", "stem", "output"
 
@@ -91,8 +93,6 @@ class Dissection:
         self._liveness = Liveness(graph)
         self._nodes = self._liveness.nodes
         self._legal = self._liveness.legal
-        if len(self._liveness.answers) != 1:
-            raise ZooError(f"{name} does not answer with one tensor. Leave this donor out.")
         self.cuts = self._find_cuts()
         if len(self.cuts) < 3:
             raise ZooError(
@@ -130,21 +130,23 @@ class Dissection:
     def every_cut(self) -> tuple[Cut, ...]:
         """Every position where one activation alone crosses, named by the module it ends."""
         thinned = {cut.position: cut for cut in self.boundaries}
+        taken = {INPUT, STEM, OUTPUT, *(cut.name for cut in self.cuts)}
         found = [self.cuts[0]]
         depth = 0.0
         for position, node in self._legal.items():
             own = thinned.get(position)
             depth = own.depth if own else depth
-            cut = own or self._cut(self._module_ended(position), position, node)
+            cut = own or self._cut(self._free_name(position, taken), position, node)
             found += [replace(cut, depth=depth)] if cut else []
         return (*found, self.cuts[-1])
 
     def cut(self, name: str) -> Cut:
         """The cut of this name; raises UnknownNameError where there is none."""
-        for cut in (*self.cuts, self.stem):
+        for cut in (*self.cuts, self.stem, *self.every_cut()):
             if cut.name == name:
                 return cut
-        raise UnknownNameError(f"cut of {self.name}", name, [cut.name for cut in self.cuts])
+        known = [cut.name for cut in (*self.cuts, self.stem)]
+        raise UnknownNameError(f"cut of {self.name}", name, known)
 
     def block(self, start: Cut, end: Cut) -> Block:
         """The run between two cuts, with its parameters and MACs counted."""
@@ -195,8 +197,18 @@ class Dissection:
 
         Such a donor (CrossViT: two branches up to its head) is worth little but as a whole.
         """
-        named = {self._module_ended(position): position for position in self._legal}
-        return {position: name for name, position in named.items()}
+        taken = {INPUT, STEM, OUTPUT}
+        return {position: self._free_name(position, taken) for position in self._legal}
+
+    def _free_name(self, position: int, taken: set[str]) -> str:
+        """The module that ends here; numbered where that has ended before (a shared activation)."""
+        name = ended = self._module_ended(position)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{ended}~{number}"
+        taken.add(name)
+        return name
 
     def _find_stem(self) -> Cut:
         """The last legal cut before the first node; the input where there is none."""
@@ -234,11 +246,29 @@ def dissect(model: nn.Module, input_size: int, name: str = "model") -> Dissectio
         name: the donor's name in messages and block names.
 
     Raises:
+        UsageError: the model is in train mode.
         ZooError: the model cannot be exported, or has no cut.
     """
+    if model.training:
+        raise UsageError(f"{name} is in train mode. Call its eval() first: blocks can train.")
     own = getattr(model, "num_prefix_tokens", None)
     prefix = own if isinstance(own, int) else None
     return Dissection(name, aten_graph(model, input_size, name), input_size, prefix)
+
+
+def find_cuts(model: nn.Module, input_size: int | None = None) -> tuple[Cut, ...]:
+    """Where a network is cut: its input, the end of every node, its output.
+
+    Args:
+        model: in eval mode, taking (N, 3, S, S) float32.
+        input_size: S in pixels; left out, what timm says of the network, else 224.
+
+    Raises:
+        ZooError: as `dissect`.
+    """
+    config = getattr(model, "pretrained_cfg", None) or {}
+    own = config.get("input_size", (3, _USUAL_SIZE, _USUAL_SIZE))
+    return dissect(model, input_size or int(own[-1])).cuts
 
 
 def _attribute(graph: fx.GraphModule, node: fx.Node) -> object:

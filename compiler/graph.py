@@ -1,13 +1,14 @@
 """The ATen graph of a network: exported once, with modules put back where modes matter."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import fx, nn
 from torch.export import Dim, ExportedProgram
 
-from compiler.graph_modes import marked, restore_modes
+from compiler.graph_modes import lost_dropouts, marked, restore_modes
 from targets.errors import ZooError
 
 # AssertionError: timm's transformers say so that a size is not theirs.
@@ -46,6 +47,13 @@ def aten_graph(model: nn.Module, input_size: int, name: str = "model") -> fx.Gra
     """
     program = _exported(model, input_size, name)
     found = _flat(model, program, _avoid_writing_in_place)
+    if len(found.graph.output_node().all_input_nodes) != 1:
+        raise ZooError(f"{name} does not answer with one tensor. Leave this donor out.")
+    if lost := lost_dropouts(found, model):
+        raise ZooError(
+            f"Cannot cut {name}: the attention weights that {lost[0]} drops in train mode leave no "
+            "trace in its graph. Make it with dropout=0, or call it with need_weights=False."
+        )
     if not _equal(model, found, input_size, name):
         # A write through a view is lost by now: let torch rewrite such writes instead.
         found = _flat(model, program.run_decompositions({}), lambda module: None)
@@ -61,7 +69,7 @@ def _exported(model: nn.Module, input_size: int, name: str) -> ExportedProgram:
     device = next((parameter.device for parameter in model.parameters()), None)
     example = torch.zeros(2, 3, input_size, input_size, device=device)
     try:
-        with marked(model), warnings.catch_warnings():
+        with marked(model), warnings.catch_warnings(), _layer_by_layer():
             # Attention that keeps its biases (LeViT) does so again when it is really run.
             warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
             return torch.export.export(model, (example,), dynamic_shapes=(({0: Dim(BATCH)},)))
@@ -70,6 +78,17 @@ def _exported(model: nn.Module, input_size: int, name: str) -> ExportedProgram:
             f"Cannot cut {name} at {input_size} px: torch.export refused it "
             f"({_first_line(error)}). Leave this donor out, or choose another input size."
         ) from error
+
+
+@contextmanager
+def _layer_by_layer() -> Iterator[None]:
+    """Transformer layers of torch's own are traced as their parts, not as one fused operator."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _flat(
@@ -91,6 +110,7 @@ def _equal(model: nn.Module, graph_module: fx.GraphModule, size: int, name: str)
     if any(parameter.is_meta for parameter in model.parameters()):
         return True
     x = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(0))
+    x = x.to(next((parameter.device for parameter in model.parameters()), None))
     try:
         answer, found = model(x), graph_module(x)
     except _REFUSALS as error:

@@ -15,7 +15,15 @@ from torch.nn import functional as F
 
 _BATCH_NORM = torch.ops.aten.batch_norm.default
 _BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
-_DROPOUTS = (torch.ops.aten.dropout.default, torch.ops.aten.dropout_.default)
+_DROPOUTS = {
+    torch.ops.aten.dropout.default: nn.Dropout,
+    torch.ops.aten.dropout_.default: nn.Dropout,
+    torch.ops.aten.feature_dropout.default: nn.Dropout2d,
+    torch.ops.aten.feature_dropout_.default: nn.Dropout2d,
+    torch.ops.aten.alpha_dropout.default: nn.AlphaDropout,
+    torch.ops.aten.alpha_dropout_.default: nn.AlphaDropout,
+    torch.ops.aten.feature_alpha_dropout.default: nn.FeatureAlphaDropout,
+}
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 # By name: timm, torchvision and others each have their own.
 _STOCHASTIC = frozenset({"DropPath", "DropBlock2d", "StochasticDepth"})
@@ -118,6 +126,8 @@ def _restore_batch_norm(module: fx.GraphModule, node: fx.Node) -> None:
     counter = getattr(module.get_submodule(path), "num_batches_tracked", None)
     if isinstance(counter, torch.Tensor):
         norm.num_batches_tracked = counter
+    for name, child in module.get_submodule(path).named_children():
+        norm.add_module(name, child)  # an activation with parameters of its own
     _replace(module, node, path, norm, (x,))
 
 
@@ -125,19 +135,42 @@ def _restore_dropout(module: fx.GraphModule, node: fx.Node) -> None:
     """Put a dropout module where a function was called; modules are marked beforehand."""
     x, probability, _ = node.args
     assert isinstance(probability, float)
-    _replace(module, node, f"{node.name}_module", nn.Dropout(probability), (x,))
+    kind = _DROPOUTS[node.target]  # type: ignore[index]
+    _replace(module, node, f"{node.name}_module", kind(probability), (x,))
 
 
 def _restore_attention(module: fx.GraphModule, node: fx.Node, model: nn.Module) -> None:
     """Attention is told its dropout by the module around it, in train mode alone."""
     stack = (node.meta.get("nn_module_stack") or {}).values()
     for path, _ in reversed(list(stack)):
-        dropout = getattr(model.get_submodule(path), "attn_drop", None)
-        p = dropout if isinstance(dropout, float) else getattr(dropout, "p", 0.0)
+        p = _attention_dropout(model.get_submodule(path))
         if p:
             restored = DroppingAttention(float(p))
-            _replace(module, node, f"{node.name}_module", restored, node.args, node.kwargs)
+            _replace(module, node, f"{path}.dropping_attention", restored, node.args, node.kwargs)
             return
+
+
+def lost_dropouts(module: fx.GraphModule, model: nn.Module) -> list[str]:
+    """Attention of torch's own whose dropout acts in train mode and is not in the graph."""
+    restored = {
+        path.rpartition(".")[0]
+        for path, part in module.named_modules()
+        if isinstance(part, DroppingAttention)
+    }
+    return [
+        path
+        for path, part in model.named_modules()
+        if isinstance(part, nn.MultiheadAttention) and part.dropout and path not in restored
+    ]
+
+
+def _attention_dropout(module: nn.Module) -> float:
+    """What a module drops of its attention weights: timm's `attn_drop`, torch's `dropout`."""
+    if isinstance(module, nn.MultiheadAttention):
+        return float(module.dropout)
+    dropout = getattr(module, "attn_drop", None)
+    p = dropout if isinstance(dropout, float) else getattr(dropout, "p", 0.0)
+    return float(p)
 
 
 def _replace(

@@ -24,7 +24,7 @@ class Liveness:
     """
 
     def __init__(self, graph: fx.GraphModule) -> None:
-        (self.input,) = graph.graph.find_nodes(op="placeholder")
+        self.input: fx.Node = graph.graph.find_nodes(op="placeholder")[0]
         self.nodes: list[fx.Node] = [n for n in graph.graph.nodes if n.op.startswith("call_")]
         self.answers: list[fx.Node] = graph.graph.output_node().all_input_nodes
         self._free = _free(graph.graph)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from backends.model import TensorSpec
-from compiler.dissection import Cut, Dissection, dissect
-from targets.errors import UnknownNameError, ZooError
+from compiler.dissection import Cut, Dissection, dissect, find_cuts
+from targets.errors import UnknownNameError, UsageError, ZooError
 
 FAMILIES = {
     "mobilenetv2_035": {},
@@ -80,7 +80,20 @@ class Dense(Chain):
     """The input lives to the end."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x * super().forward(x)[:, :, None, None]).mean((2, 3))
+        return x * super().forward(x)[:, :, None, None]
+
+
+class Sharing(nn.Module):
+    """Three convolutions, one activation between them all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(3, 3, 1) for _ in range(3))
+        self.act = nn.Tanh()
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.third(self.act(self.second(self.act(self.first(x))))).mean((2, 3))
 
 
 class Parallel(Chain):
@@ -347,13 +360,50 @@ def test_a_network_whose_units_never_leave_one_activation_is_cut_where_it_can_be
     assert [cut.name for cut in dissection.cuts] == ["input", "add", "output"]
 
 
+def test_the_ends_of_a_module_that_is_used_again_are_numbered() -> None:
+    donor = Sharing()
+    dissection = dissect(donor, 8, "sharing")
+
+    names = [cut.name for cut in dissection.cuts]
+    assert names == ["input", "first", "act", "second", "act~2", "third", "output"]
+    x = pixels(2, 8)
+    for block in dissection.blocks:
+        x = dissection.module(block.start, block.end)(x)
+    assert torch.equal(x, donor(pixels(2, 8)))
+
+
+def test_cuts_that_are_not_kept_are_found_by_name_too() -> None:
+    _, dissection = family("resnet10t")
+    everywhere = dissection.every_cut()
+
+    assert len({cut.name for cut in everywhere}) == len(everywhere)
+    assert all(dissection.cut(cut.name) == cut for cut in everywhere)
+
+
+def test_find_cuts_takes_the_size_that_a_network_says_is_its_own() -> None:
+    donor, dissection = family("resnet10t")
+
+    cuts = find_cuts(donor)
+
+    assert [cut.name for cut in cuts] == [cut.name for cut in dissection.cuts]
+    assert cuts[0].tensor.shape == (1, 3, 176, 176)
+    assert find_cuts(donor, SIZE) == dissection.cuts
+
+
+def test_a_network_in_train_mode_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        dissect(Chain().train(), 8, "chain")
+
+    assert str(caught.value) == ("chain is in train mode. Call its eval() first: blocks can train.")
+
+
 def test_the_shapes_of_a_network_without_weights_in_memory_suffice() -> None:
     with torch.device("meta"):
         donor = Chain()
 
     dissection = dissect(donor, 8, "shapes")
 
-    assert [cut.tensor.shape for cut in dissection.cuts[1:]] == [(1, 3, 8, 8)] * 2 + [(1, 3)]
+    assert [cut.tensor.shape for cut in dissection.cuts[1:]] == [(1, 3, 8, 8)] * 3 + [(1, 3)]
 
 
 def test_a_network_that_answers_with_two_tensors_is_refused() -> None:

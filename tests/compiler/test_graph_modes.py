@@ -1,5 +1,7 @@
 """Modes: what a donor does in train mode alone, its graph does too, drawn from the same numbers."""
 
+from collections.abc import Callable
+
 import pytest
 import timm
 import torch
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 
 from compiler.graph import aten_graph
 from compiler.graph_modes import DroppingAttention, marked
+from targets.errors import ZooError
 
 
 class Residual(nn.Module):
@@ -74,6 +77,79 @@ def test_attention_drops_in_train_mode_as_the_module_around_it_says(
     assert any(isinstance(part, DroppingAttention) for part in graph.modules())
     assert torch.equal(graph(pixels()), donor(pixels()))
     assert torch.equal(drawn(graph.train(), pixels()), drawn(donor.train(), pixels()))
+
+
+class Encoder(nn.Module):
+    """A transformer layer of torch's own, with its usual dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(3, 1, 8, dropout=0.5, batch_first=True)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x.flatten(2).transpose(1, 2))
+        return y
+
+
+class Weighing(nn.Module):
+    """Attention that also returns its weights: in eval mode nothing tells that it drops some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(3, 1, dropout=0.5, batch_first=True)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        q = x.flatten(2).transpose(1, 2)
+        y: Tensor = self.attention(q, q, q, need_weights=True)[0]
+        return y
+
+
+class Functional(nn.Module):
+    """Dropout of whole channels, called as a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout2d(self.conv(x), 0.5, self.training)
+
+
+@pytest.mark.parametrize("make", [Encoder, Functional])
+def test_torchs_own_layers_and_functions_drop_as_in_the_donor(
+    make: Callable[[], nn.Module],
+) -> None:
+    donor = make()
+    graph = aten_graph(donor, 4)
+
+    assert torch.equal(graph(pixels()), donor(pixels()))
+    assert torch.equal(drawn(graph.train(), pixels()), drawn(donor.train(), pixels()))
+    assert not torch.equal(drawn(graph, pixels()), drawn(graph.eval(), pixels()))
+
+
+def test_attention_whose_dropout_leaves_no_trace_is_refused() -> None:
+    with pytest.raises(ZooError) as caught:
+        aten_graph(Weighing(), 4, "weighing")
+
+    assert str(caught.value) == (
+        "Cannot cut weighing: the attention weights that attention drops in train mode leave no "
+        "trace in its graph. Make it with dropout=0, or call it with need_weights=False."
+    )
+
+
+def test_a_batch_norm_keeps_the_parameters_of_its_activation() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        donor = timm.create_model("regnety_002", act_layer="prelu", num_classes=3).eval()
+    graph = aten_graph(donor, 32)
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(graph(x), donor(x))
+    own = dict(donor.named_parameters())
+    assert all(own[name] is parameter for name, parameter in graph.named_parameters())
 
 
 def test_attention_without_dropout_stays_an_operator() -> None:
