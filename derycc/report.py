@@ -25,7 +25,7 @@ def report_html(build: Manifest) -> str:
     if build.network.untrained:
         untrained = ", ".join(build.network.untrained)
         parts.append(f'<p class="note">Untrained (random weights): {escape(untrained)}.</p>')
-    parts += [_promised(build), _network(build), _tried(build), _checked(build)]
+    parts += [_promised(build), _network(build), _sets(build), _tried(build), _checked(build)]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -88,6 +88,21 @@ def _network(build: Manifest) -> str:
         f"The network: {build.network.input_size} px, {build.network.params:,} parameters, "
         f"{len(build.network.stitches)} stitches",
         ("donor", "from", "to", "licence of the weights"),
+        rows,
+    )
+
+
+def _sets(build: Manifest) -> str:
+    """Which block of every equivalence set the network has."""
+    if build.dery is None:
+        return ""
+    rows = [
+        (str(s.stage), f"{s.model}, {s.first} to {s.last}", str(s.members), s.anchor)
+        for s in build.dery.sets
+    ]
+    return _table(
+        f"Equivalence sets, chosen from by {build.dery.score}",
+        ("stage", "chosen block", "blocks of the set", "anchor"),
         rows,
     )
 

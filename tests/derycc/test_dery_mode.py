@@ -68,6 +68,7 @@ def test_what_is_printed_shows_the_sets(built: Path) -> None:
     assert "Solver: proven best of all networks with one block a set, similarity" in printed
     assert "One block of each of the 2 equivalence sets" in printed
     assert "chosen block" in printed
+    assert "Equivalence sets, chosen from by similarity" in (built / "report.html").read_text()
 
 
 def test_a_proxy_ranks_and_the_same_question_has_the_same_answer(
