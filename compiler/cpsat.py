@@ -29,9 +29,16 @@ class Row:
         return sum(self.coefficients.get(arc, 0) for arc in path) <= self.limit
 
 
+_BACKSTOP = 4
+"""So many times the asked seconds may pass on the clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long, from which seed and with how many workers the solver searches."""
+    """How long, from which seed and with how many workers the solver searches.
+
+    `seconds` are counted, not timed: the same search stops at the same place.
+    """
 
     seconds: float
     seed: int
@@ -158,7 +165,10 @@ def _solve(
     effort: Effort,
 ) -> Answer:
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = effort.seconds
+    # Deterministic time, about as many seconds, stops at the same place on every machine; the
+    # clock is there for one that is far slower.
+    solver.parameters.max_deterministic_time = effort.seconds
+    solver.parameters.max_time_in_seconds = _BACKSTOP * effort.seconds
     solver.parameters.random_seed = effort.seed
     solver.parameters.num_workers = effort.workers
     solver.parameters.interleave_search = effort.workers > 1  # the same answer in every run

@@ -13,6 +13,16 @@ from compiler.search_space import Limits
 from targets.errors import InfeasibleError
 
 
+def check_sets(partition: Partition) -> None:
+    """Refuse sets that cannot share out the stages, before anything is measured.
+
+    Raises:
+        InfeasibleError: says of which stages each set has blocks.
+    """
+    if not _matched(partition):
+        raise InfeasibleError(_unmatched(partition))
+
+
 def check_feasible(space: DerySpace, limits: Limits, belief: Belief) -> None:
     """Refuse limits that no network keeps.
 
@@ -24,22 +34,26 @@ def check_feasible(space: DerySpace, limits: Limits, belief: Belief) -> None:
     if assemble(problem, time_limit_s=TIME_LIMIT_S).status != "infeasible":
         return
     free = space.problem(Limits(), belief.drops, belief.residual)
-    if not assemble(free, time_limit_s=TIME_LIMIT_S).found:
+    if assemble(free, time_limit_s=TIME_LIMIT_S).status == "infeasible":
         raise InfeasibleError(_structure(space.partition, problem))
     raise InfeasibleError(_budgets(space, problem, free))
 
 
+def _unmatched(partition: Partition) -> str:
+    sets = "; ".join(
+        f"set {number} (of {group.anchor}) has blocks of stage {_stages(group.members)}"
+        for number, group in enumerate(partition.sets, 1)
+    )
+    return (
+        f"No network has one block from each of the {partition.k} equivalence sets at each of "
+        f"the {partition.k} stages: {sets}. Use another number of blocks (-k), allow uneven "
+        "blocks (--epsilon), or add donors."
+    )
+
+
 def _structure(partition: Partition, problem: Problem) -> str:
     if not _matched(partition):
-        sets = "; ".join(
-            f"set {number} (of {group.anchor}) has blocks of stage {_stages(group.members)}"
-            for number, group in enumerate(partition.sets, 1)
-        )
-        return (
-            f"No network has one block from each of the {partition.k} equivalence sets at each of "
-            f"the {partition.k} stages: {sets}. Use another number of blocks (-k), allow uneven "
-            "blocks (--epsilon), or add donors."
-        )
+        return _unmatched(partition)
     stitches = sum(">" in arc.id for arc in problem.arcs)
     return (
         f"No network has one block from each of the {partition.k} equivalence sets at each of the "

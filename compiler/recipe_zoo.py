@@ -5,9 +5,10 @@ from typing import Literal, get_args
 
 from compiler.progress import Progress
 from compiler.recipe import Recipe
+from compiler.user_models import is_user_code
 from compiler.zoo import Zoo, open_zoo
 from compiler.zoo_model import ZooModel, untagged
-from targets.errors import UnknownNameError
+from targets.errors import UnknownNameError, UsageError, ZooError
 
 Weights = Literal["random", "pretrained"]
 
@@ -46,7 +47,8 @@ def open_recipe_zoo(
 
     Raises:
         UnknownNameError: a model that is neither in the zoo nor an architecture.
-        ZooError: weights that cannot be used or fetched.
+        UsageError: a model's text that names several networks.
+        ZooError: weights that cannot be used or fetched, or code that the user has not named.
     """
     opened = open_zoo(home, zoo, progress) if zoo is not None else Zoo(())
     found = {name: _open(name, opened, home, weights, progress) for name in recipe.donors}
@@ -60,6 +62,16 @@ def _open(
 ) -> ZooModel:
     if any(name in (model.name, model.untagged) for model in opened):
         return opened.find(name)
+    if is_user_code(name):
+        raise ZooError(
+            f"The recipe names code as a model: {name}. A file may not choose what code is run; "
+            f"that is for you to do: --zoo {name}."
+        )
     random = weights == "random" or name.endswith(_RANDOM)
-    (model,) = open_zoo(home, f"random:{untagged(name)}" if random else name, progress)
-    return model
+    found = open_zoo(home, f"random:{untagged(name)}" if random else name, progress)
+    if len(found) != 1:
+        raise UsageError(
+            f"The recipe's model '{name}' is {len(found)} networks: {', '.join(found.names)}. Name "
+            "one of them."
+        )
+    return found.models[0]

@@ -21,7 +21,7 @@ class Request:
     """What a build is asked for.
 
     Attributes:
-        latency: the budget as the user wrote it.
+        latency: the budget as the user wrote it; None: there is none on latency.
         stitches: most stitching layers.
         params: most parameters, or None.
         macs: most multiply-accumulates, or None.
@@ -29,7 +29,7 @@ class Request:
         dery: of DeRy mode; None: networks need not have one block of every equivalence set.
     """
 
-    latency: str
+    latency: str | None
     stitches: int = 2
     params: int | None = None
     macs: int | None = None
@@ -42,7 +42,7 @@ class Built:
     """A finished search: the choice, measured anew and verified.
 
     Attributes:
-        budget_us: the latency budget in microseconds.
+        budget_us: the latency budget in microseconds; None: there is none.
         trial: what was predicted of the chosen network.
         candidate: the chosen network with its final measurement.
         trials: all candidates, best first.
@@ -50,12 +50,17 @@ class Built:
         dery: how DeRy mode came to it.
     """
 
-    budget_us: float
+    budget_us: float | None
     trial: Trial
     candidate: Candidate
     trials: tuple[Trial, ...]
     verification: Verification
     dery: DeryAnswer | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the upper end of the measured latency is within the budget."""
+        return self.budget_us is None or self.candidate.latency.upper_us <= self.budget_us
 
 
 def budget_us(text: str, bench: Workbench) -> float:
@@ -89,7 +94,8 @@ def _profiled(share: LatencyShare, bench: Workbench) -> bool:
 
 def limits(request: Request, bench: Workbench) -> Limits:
     """The request's budgets as the solver takes them."""
-    return Limits(budget_us(request.latency, bench), request.stitches, request.params, request.macs)
+    latency_us = None if request.latency is None else budget_us(request.latency, bench)
+    return Limits(latency_us, request.stitches, request.params, request.macs)
 
 
 def build(request: Request, bench: Workbench, belief: Belief | None = None) -> Built:
@@ -110,17 +116,18 @@ def choose(loop: ClosedLoop | ScoredSearch, bounds: Limits, most: int, bench: Wo
     Raises:
         InfeasibleError, BudgetMissedError, VerificationError: as `build`.
     """
-    assert bounds.latency_us is not None
+    limit = bounds.latency_us
     trials = loop.search(bounds, most)
     while trials[0].within:
         candidate = bench.candidates.confirm(trials[0].candidate.blueprint)
-        if candidate.latency.upper_us <= bounds.latency_us:
+        if limit is None or candidate.latency.upper_us <= limit:
             verification = verified(candidate, bench)
-            return Built(bounds.latency_us, trials[0], candidate, trials, verification)
+            return Built(limit, trials[0], candidate, trials, verification)
         trials = ranked(replace(trials[0], candidate=candidate, within=False), *trials[1:])
         if not trials[0].within:
             trials = loop.search(bounds, most, trials)
-    raise BudgetMissedError(_missed(bounds.latency_us, trials))
+    assert limit is not None, "without a budget every network is within it"
+    raise BudgetMissedError(_missed(limit, trials))
 
 
 def verified(candidate: Candidate, bench: Workbench) -> Verification:
@@ -162,19 +169,26 @@ def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench)
     """Where the build goes: as asked, else under the home folder by target and budget."""
     if out is not None:
         return out
-    asked = f"{bench.target} {request.latency}{' dery' if request.dery else ''}"
+    asked = f"{bench.target} {_asked(request)}{' dery' if request.dery else ''}"
     words = "".join(c if c.isalnum() or c == "." else " " for c in asked).split()
     return home / "builds" / "-".join(words)
 
 
+def _asked(request: Request) -> str:
+    """The budgets in words."""
+    named = {"params": request.params, "MACs": request.macs}
+    counts = [f"{count} {name}" for name, count in named.items() if count is not None]
+    return ", ".join([request.latency, *counts] if request.latency is not None else counts)
+
+
 def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
     """What a build would do; measures nothing."""
-    parsed = parse_latency(request.latency)
+    parsed = None if request.latency is None else parse_latency(request.latency)
     if isinstance(parsed, LatencyShare):
         bench.zoo.find(parsed.model)
     missing = bench.profile.plan(bench.wanted)
     lines = [
-        f"Target {bench.target}, budget {request.latency}, at most {request.stitches} stitches, "
+        f"Target {bench.target}, budget {_asked(request)}, at most {request.stitches} stitches, "
         f"input sizes {', '.join(map(str, bench.settings.sizes))} px.",
         f"Donors: {', '.join(bench.zoo.names)}.",
     ]
@@ -183,6 +197,8 @@ def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
             f"Would first measure {missing.to_measure} models, at most "
             f"{missing.estimated_seconds:.0f} s (derycc profile does the same)."
         )
+    elif request.latency is None or parsed is None:
+        lines.append("Everything is measured.")
     elif isinstance(parsed, Latency) or _profiled(parsed, bench):
         asked = budget_us(request.latency, bench)
         lines.append(f"Everything is measured; the budget is {asked / 1000:.2f} ms.")

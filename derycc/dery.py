@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from compiler.closed_loop import Belief
 from compiler.dery_bench import DeryAnswer, DeryBench, DerySettings
-from compiler.dery_refusal import check_feasible
+from compiler.dery_refusal import check_feasible, check_sets
 from compiler.equivalence import EquivalenceSet, Member
 from compiler.workbench import Workbench
 from derycc import manifest
@@ -27,6 +27,7 @@ def build_dery(
         DataError, UsageError: the score needs labels, or a donor cannot be cut so.
     """
     dery = DeryBench(bench, settings)
+    check_sets(dery.partition)
     bounds, belief = limits(request, dery.workbench), Belief()
     check_feasible(dery.space, bounds, belief)
     built = choose(dery.loop(belief), bounds, request.candidates, dery.workbench)

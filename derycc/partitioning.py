@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from compiler.block_caps import Caps, legal_blocks
-from compiler.cache import Cache, write_atomic
+from compiler.cache import Cache, digest, write_atomic
 from compiler.donors import Donors
 from compiler.equivalence import Partition
 from compiler.partition import STARTS, TIME_LIMIT_S, Effort, Exactness, partition
@@ -16,6 +16,9 @@ from compiler.zoo import open_zoo
 from compiler.zoo_similarity import Method, zoo_nodes, zoo_similarity
 from derycc.session import Options, make_home, open_photographs
 from targets.errors import UnknownNameError, UsageError
+
+_NAMED = 60
+"""So many letters of a zoo's text are in the name of a partition's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +159,17 @@ def parse_exact(text: str) -> Exactness:
 
 
 def partition_file(out: Path | None, request: PartitionRequest, options: Options) -> Path:
-    """Where the partition goes: as asked, else under the home folder by zoo and number of sets."""
+    """Where the partition goes: as asked, else under the home folder.
+
+    Its name has the zoo's beginning, the number of sets and the measure, and a hash of all that it
+    follows from: another request does not replace it.
+    """
     if out is not None:
         return out
-    asked = f"{options.zoo or 'demo'} k{request.k} {request.measure}"
+    asked = f"{(options.zoo or 'demo')[:_NAMED]} k{request.k} {request.measure}"
     words = "".join(c if c.isalnum() or c in "._" else " " for c in asked).split()
-    return options.home / "partitions" / f"{'-'.join(words)}.json"
+    key = digest(options.zoo, options.data, options.sizes, request)[:8]
+    return options.home / "partitions" / f"{'-'.join([*words, key])}.json"
 
 
 def check_file(path: Path) -> None:

@@ -64,11 +64,11 @@ def default_budgets(
 def sweep(bench: Workbench, request: Request, budgets: tuple[str, ...]) -> tuple[Point, ...]:
     """Build for every budget; what the loop learns at one helps at the next."""
     belief = Belief()
-    return tuple(_point(bench, replace(request, latency=text), belief) for text in budgets)
+    return tuple(_point(bench, request, text, belief) for text in budgets)
 
 
-def _point(bench: Workbench, request: Request, belief: Belief) -> Point:
+def _point(bench: Workbench, request: Request, text: str, belief: Belief) -> Point:
     try:
-        return Point(request.latency, build(request, bench, belief), None)
+        return Point(text, build(replace(request, latency=text), bench, belief), None)
     except (InfeasibleError, BudgetMissedError) as error:
-        return Point(request.latency, None, str(error))
+        return Point(text, None, str(error))

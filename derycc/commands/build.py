@@ -32,7 +32,8 @@ LatencyText = Annotated[
     str | None,
     typer.Option(
         "--latency",
-        help='Budget: 10ms, 500us, or "75% of MODEL"; with --recipe it may be left out.',
+        help='Budget: 10ms, 500us, or "75% of MODEL"; with --params, --macs or --recipe it may be '
+        "left out.",
         show_default=False,
     ),
 ]
@@ -139,7 +140,7 @@ def build(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Assembles, compiles, measures and verifies the best network within a latency budget."""
+    """Assembles, compiles, measures and verifies the best network within budgets."""
     from derycc.session import Options
 
     with frame():
@@ -164,7 +165,8 @@ def _build(
     from derycc.session import open_workbench
     from targets.budget import parse_latency
 
-    parse_latency(request.latency)
+    if request.latency is not None:
+        parse_latency(request.latency)
     with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
         folder = out_folder(out, request, options.home, workbench)
         check_folder(folder)
@@ -261,20 +263,16 @@ def _request(
     dery: "DerySettings | None",
 ) -> "Request":
     from derycc.building import Request
-
-    if stitches is None:
-        stitches = 2 if dery is None else dery.k - 1
-    return Request(_budget(latency), stitches, _count(params), _count(macs), candidates, dery)
-
-
-def _budget(latency: str | None) -> str:
     from targets.errors import UsageError
 
-    if latency is None:
+    if latency is None and params is None and macs is None:
         raise UsageError(
-            "There is nothing to build: give a budget by --latency, or a network by --recipe."
+            "There is nothing to build: give a budget by --latency, --params or --macs, or a "
+            "network by --recipe."
         )
-    return latency
+    if stitches is None:
+        stitches = 2 if dery is None else dery.k - 1
+    return Request(latency, stitches, _count(params), _count(macs), candidates, dery)
 
 
 def _check_free(

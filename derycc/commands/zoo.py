@@ -58,7 +58,8 @@ def zoo_show(
     as_json: AsJson = False,
 ) -> None:
     """Shows one donor: where it comes from, how it is fed, and where it can be cut."""
-    from compiler.dissection import dissect
+    from compiler.donors import Donors
+    from compiler.zoo import Zoo
     from derycc.console import Bars, stdout
     from derycc.printing_zoo import cut_rows, cuts_table, model_data, model_lines
     from derycc.session import make_home
@@ -66,7 +67,7 @@ def zoo_show(
     with frame():
         make_home(home)
         found = _one(home, model, zoo, Bars(quiet=as_json))
-        cut = dissect(found.load(), size or found.preprocessing.input_size, found.name)
+        cut = Donors(Zoo((found,))).dissection(found.name, size or found.preprocessing.input_size)
         rows = cut_rows(cut, every)
         if as_json:
             print_json(model_data(found, cut, rows))

@@ -9,7 +9,7 @@ from compiler.recipe import Recipe, RecipeSegment
 from compiler.recipe_zoo import open_recipe_zoo, parse_weights
 from compiler.zoo import Zoo
 from compiler.zoo import open_zoo as really_open
-from targets.errors import UnknownNameError
+from targets.errors import UnknownNameError, UsageError, ZooError
 
 
 def recipe(*models: str) -> Recipe:
@@ -72,3 +72,23 @@ def test_weights_are_one_of_two_kinds() -> None:
     assert parse_weights("random") == "random"
     with pytest.raises(UnknownNameError, match="Unknown kind of weights 'trained'"):
         parse_weights("trained")
+
+
+def test_a_recipe_may_not_choose_code_that_is_run(tmp_path: Path) -> None:
+    with pytest.raises(ZooError) as caught:
+        open_recipe_zoo(recipe("evil.nets:go"), tmp_path)
+
+    assert str(caught.value) == (
+        "The recipe names code as a model: evil.nets:go. A file may not choose what code is run; "
+        "that is for you to do: --zoo evil.nets:go."
+    )
+
+
+def test_a_model_that_is_several_networks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_recipe_zoo(recipe("random:test_vit,test_resnet"), tmp_path)
+
+    assert str(caught.value) == (
+        "The recipe's model 'random:test_vit,test_resnet' is 2 networks: test_vit.random, "
+        "test_resnet.random. Name one of them."
+    )

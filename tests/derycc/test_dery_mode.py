@@ -61,6 +61,19 @@ def test_the_sets_are_in_the_folder_and_the_question_in_the_lock(built: Path) ->
     assert (lock["request"]["stitches"], lock["seed"]) == (1, 5)
 
 
+def test_a_budget_in_parameters_needs_none_in_latency(workshop: "Workshop", tmp_path: Path) -> None:
+    result = workshop.run(
+        "build", *MODE, "--epsilon", "1", "--params", "5M", "--candidates", "1",
+        "--out", tmp_path / "build", home=workshop.copy("home", tmp_path),
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    papers = read_manifest(tmp_path / "build")
+    assert papers.latency.budget_us is None
+    assert papers.latency.within_budget
+    assert papers.network.params <= 5_000_000
+
+
 def test_what_is_printed_shows_the_sets(built: Path) -> None:
     printed = (built.parent / "printed.txt").read_text()
 

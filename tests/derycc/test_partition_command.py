@@ -50,9 +50,9 @@ def test_it_prints_the_sets_and_writes_them(desk: Desk) -> None:
     result = desk.partition()
 
     assert result.exit_code == 0, result.output
-    written = Partition.load(
-        desk.home / "partitions" / "random-test_efficientnet-random-test_resnet-k2-linear_cka.json"
-    )
+    zoo = "random-test_efficientnet-random-test_resnet"
+    (path,) = (desk.home / "partitions").glob(f"{zoo}-k2-linear_cka-*.json")
+    written = Partition.load(path)
     assert written.proven
     assert written.donors == ("test_efficientnet.random", "test_resnet.random")
     for group in written.sets:
@@ -61,6 +61,14 @@ def test_it_prints_the_sets_and_writes_them(desk: Desk) -> None:
     assert "Equivalence sets by linear_cka" in result.stdout
     assert f"Objective {written.objective:.4f}: 4 blocks" in result.stdout
     assert "Proven: no partition within the caps is better" in result.stdout
+
+
+def test_another_request_does_not_replace_a_partition(desk: Desk) -> None:
+    desk.partition()
+
+    assert desk.partition("--seed", "1").exit_code == 0
+
+    assert len(list((desk.home / "partitions").glob("*.json"))) == 2
 
 
 def test_json_is_the_file(desk: Desk, tmp_path: Path) -> None:

@@ -302,7 +302,11 @@ def test_a_dry_run_counts_and_writes_nothing(workshop: "Workshop", tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "There is nothing to build: give a budget by --latency, or a network by --recipe."),
+        (
+            [],
+            "There is nothing to build: give a budget by --latency, --params or --macs, or a "
+            "network by --recipe.",
+        ),
         (
             ["--recipe", "dery_4_10_3", "--size", "64", "--macs", "3M"],
             "--size and --macs bound a search, and a recipe leaves nothing to search for. Leave "
