@@ -80,7 +80,9 @@ def refuse(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    "rename", [refuse, lambda state, model: {}, lambda state, model: None], ids=str
+    "rename",
+    [refuse, lambda state, model: {}, lambda state, model: None],
+    ids=["raises", "empty", "none"],
 )
 def test_a_filter_that_does_not_help_leaves_the_checkpoint_to_be_refused_by_its_own_keys(
     monkeypatch: pytest.MonkeyPatch, rename: Filter
