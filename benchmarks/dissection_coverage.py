@@ -5,7 +5,7 @@ after the other: outputs must equal the uncut network's bit for bit in eval mode
 with the batch-norm statistics they leave behind. Inputs are reduced where the architecture allows
 it. Networks above 300 M parameters are cut on the meta device, by shapes alone.
 
-    python benchmarks/dissection_coverage.py [--out FILE] [--workers N] [NAME ...]
+    python benchmarks/dissection_coverage.py [--out FILE] [--workers N] [--report] [NAME ...]
 
 It goes on where it was stopped: what is in the lines file (FILE.jsonl) is not done again.
 """
@@ -49,20 +49,23 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="architectures; all of timm if left out")
     parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--report", action="store_true", help="report what is done, run nothing")
     asked = parser.parse_args()
     names = asked.names or timm.list_models()
     lines = asked.out.with_suffix(".jsonl")
     done = _read(lines)
-    missing = sorted((n for n in names if n not in done), key=_parameters)  # cheapest first
+    missing = [] if asked.report else [name for name in names if name not in done]
+    missing.sort(key=_parameters)  # cheapest first
     with lines.open("a") as stream:
         for row in _run(missing, asked.workers):
             done[row["name"]] = row
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             print(f"{len(done):5} {_line(row)}", flush=True)
-    rows = [done[name] for name in names]
-    asked.out.write_text(json.dumps(_summary(rows), indent=1) + "\n")
-    print(json.dumps({k: v for k, v in _summary(rows).items() if k != "architectures"}, indent=1))
+    found = _summary([done[name] for name in names if name in done])
+    found = {"architectures_of_timm": len(names), **found}
+    asked.out.write_text(_text(found))
+    print(json.dumps({k: v for k, v in found.items() if k != "architectures"}, indent=1))
 
 
 def examine(name: str, known: dict[str, Row]) -> Row:
@@ -267,6 +270,13 @@ def _line(row: Row) -> str:
     )
 
 
+def _text(found: Row) -> str:
+    """As JSON, one line an architecture."""
+    head = {key: value for key, value in found.items() if key != "architectures"}
+    lines = ",\n".join(json.dumps(row) for row in found["architectures"])
+    return json.dumps(head, indent=1)[:-2] + ',\n "architectures": [\n' + lines + "\n ]\n}\n"
+
+
 def _summary(rows: list[Row]) -> Row:
     small = [row for row in rows if row.get("params", 0) <= LARGEST]
     cut = [row for row in small if row.get("identical")]
@@ -275,7 +285,7 @@ def _summary(rows: list[Row]) -> Row:
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"torch": torch.__version__, "timm": timm.__version__},
-        "architectures_in_all": len(rows),
+        "examined": len(rows),
         "up_to_300M": len(small),
         "bit_identical": len(cut),
         "share": round(len(cut) / max(1, len(small)), 5),

@@ -22,9 +22,10 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import combinations, pairwise, product
 from pathlib import Path
@@ -73,22 +74,34 @@ def main() -> None:
     trials = 5 if arguments.smoke else arguments.trials
     zoos = ((5, 1), (10, 1)) if arguments.smoke else ZOOS
     small = [_enumerated(seed, trials) for seed in range(2 if arguments.smoke else SMALL_ZOOS)]
-    cases = []
-    if not arguments.smoke:
-        cases.append(_case("demo zoo", _real(arguments.home), 0, trials))
+    print(_small_line(small), flush=True)
+    cases: list[Any] = []
+    for name, make, seed in _zoos(zoos, None if arguments.smoke else arguments.home):
+        cases.append(_case(name, make(), seed, trials))
+        print(f"{name}: done", flush=True)
+        if not arguments.smoke:
+            _write(trials, small, cases)
+    stdout().print(_table(cases))
+
+
+def _zoos(
+    zoos: tuple[tuple[int, int], ...], home: Path | None
+) -> Iterator[tuple[str, Callable[[], SimilarityTable], int]]:
+    """Name, table and seed of every zoo, small ones first."""
+    if home is not None:
+        yield "demo zoo", partial(_real, home), 0
     for donors, count in zoos:
         for seed in range(count):
             name = f"synthetic, {donors} donors, seed {seed}"
-            cases.append(_case(name, synthetic(donors, seed), seed, trials))
-            print(f"{name}: done", flush=True)
-    stdout().print(_table(cases))
-    print(_small_line(small))
-    if not arguments.smoke:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / "partition.json"
-        found = {"machine": _machine(), "setting": _setting(trials), "small": small, "cases": cases}
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"written to {path.relative_to(RESULTS.parent.parent)}")
+            yield name, partial(synthetic, donors, seed), seed
+
+
+def _write(trials: int, small: list[Any], cases: list[Any]) -> None:
+    """After every zoo, so that an interrupted run leaves what it has done."""
+    RESULTS.mkdir(exist_ok=True)
+    found = {"machine": _machine(), "setting": _setting(trials), "small": small, "cases": cases}
+    path = RESULTS / "partition.json"
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 # --- the zoos ---------------------------------------------------------------------------------

@@ -121,8 +121,8 @@ def test_an_epsilon_that_is_no_share_is_refused(value: float) -> None:
 @given(
     st.lists(st.integers(0, 50), min_size=1, max_size=9),
     st.integers(1, 5),
-    st.none() | st.floats(0, 1),
-    st.none() | st.floats(0, 1),
+    st.none() | st.floats(0, 1, allow_subnormal=False),
+    st.none() | st.floats(0, 1, allow_subnormal=False),
 )
 def test_what_is_legal_keeps_the_caps(
     params: list[int], k: int, epsilon: float | None, param_epsilon: float | None
@@ -141,7 +141,11 @@ def test_what_is_legal_keeps_the_caps(
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 50), min_size=3, max_size=9), st.integers(1, 3), st.floats(0, 0.5))
+@given(
+    st.lists(st.integers(0, 50), min_size=3, max_size=9),
+    st.integers(1, 3),
+    st.floats(0, 0.5, allow_subnormal=False),
+)
 def test_what_a_refusal_advises_is_the_least_that_works(
     params: list[int], k: int, epsilon: float
 ) -> None:

@@ -102,7 +102,7 @@ def test_a_donor_that_loses_the_node_at_a_size_has_no_grid_there(toy: nn.Module)
     class Forgetful(Choosy):
         def dissection(self, name: str, size: int) -> Dissection:
             made = super().dissection(name, size)
-            return made if size == 16 else dissect(nn.Sequential(self.toy), size, name)
+            return made if size == 16 else dissect(nn.Sequential(self.toy).eval(), size, name)
 
     assert found(Forgetful(toy, 16, 24), "blocks.1", 12) == (16, 8)
 
