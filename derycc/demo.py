@@ -22,7 +22,7 @@ def run_demo(home: Path, target: str) -> None:
     _say(
         f"derycc profile --target {target} --size {SIZE}", "what every block costs on this machine"
     )
-    profile(home, target, size=[SIZE])
+    profile(home, target=target, size=[SIZE])
     _say(
         f"derycc sweep --target {target} --size {SIZE}", "the best network for each of six budgets"
     )
@@ -31,7 +31,7 @@ def run_demo(home: Path, target: str) -> None:
         f'derycc build --target {target} --size {SIZE} --latency "{LATENCY}"',
         "one budget, all the way to a verified engine",
     )
-    build(home, LATENCY, target, size=[SIZE])
+    build(home, latency=LATENCY, target=target, size=[SIZE])
 
 
 def _say(command: str, why: str) -> None:

@@ -1,6 +1,8 @@
 """The demo: the commands that it announces are those that it runs."""
 
+import inspect
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +17,23 @@ if TYPE_CHECKING:
     from tests.derycc.conftest import Workshop
 
 STEPS = ("zoo_fetch", "zoo_list", "profile", "sweep", "build")
+COMMANDS = {step: getattr(steps, step) for step in STEPS}
 
 
 def test_every_step_is_announced_and_run(
     workshop: "Workshop", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run: list[str] = []
+    given: dict[str, object] = {}
+
+    def record(step: str, *folders: Path, **options: object) -> None:
+        assert folders == (tmp_path,), "options are named: their order is not the steps' business"
+        inspect.signature(COMMANDS[step]).bind(*folders, **options)
+        run.append(step)
+        given.update(options)
+
     for step in STEPS:
-        monkeypatch.setattr(steps, step, lambda *_, step=step, **__: run.append(step))
+        monkeypatch.setattr(steps, step, partial(record, step))
 
     result = workshop.derycc("demo", "--home", tmp_path, "--target", "reference")
 
@@ -30,6 +41,7 @@ def test_every_step_is_announced_and_run(
     names = [line.split()[2] for line in announced]
     assert result.exit_code == 0
     assert tuple(run) == STEPS
+    assert given == {"target": "reference", "size": [224], "latency": steps.LATENCY}
     assert names == ["zoo", "zoo", "profile", "sweep", "build"]
     for line in announced:
         root = get_command(app)
