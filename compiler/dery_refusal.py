@@ -1,9 +1,5 @@
 """Refusals of DeRy mode: why no network has one block of every set within the budgets."""
 
-import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
-
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.closed_loop import TIME_LIMIT_S, Belief
 from compiler.dery_space import DerySpace
@@ -19,7 +15,7 @@ def check_sets(partition: Partition) -> None:
     Raises:
         InfeasibleError: says of which stages each set has blocks.
     """
-    if not _matched(partition):
+    if not partition.has_a_stage_for_every_set:
         raise InfeasibleError(_unmatched(partition))
 
 
@@ -52,7 +48,7 @@ def _unmatched(partition: Partition) -> str:
 
 
 def _structure(partition: Partition, problem: Problem) -> str:
-    if not _matched(partition):
+    if not partition.has_a_stage_for_every_set:
         return _unmatched(partition)
     stitches = sum(">" in arc.id for arc in problem.arcs)
     return (
@@ -69,14 +65,6 @@ def _stages(members: tuple[Member, ...]) -> str:
     stages = sorted({member.stage + 1 for member in members})
     *first, last = map(str, stages)
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _matched(partition: Partition) -> bool:
-    """Whether every set can have a stage of its own."""
-    table = np.zeros((partition.k, partition.k), dtype=np.int8)
-    for number, group in enumerate(partition.sets):
-        table[number, [member.stage for member in group.members]] = 1
-    return bool((maximum_bipartite_matching(csr_array(table)) >= 0).all())
 
 
 def _budgets(space: DerySpace, problem: Problem, free: Problem) -> str:

@@ -9,7 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from targets.errors import UsageError
 
@@ -109,6 +112,14 @@ class Partition:
             )
         for model in self.donors:
             _check_blocks(model, self.blocks(model), self.k)
+
+    @property
+    def has_a_stage_for_every_set(self) -> bool:
+        """Whether every set can have a stage of its own, as DeRy mode needs it."""
+        table = np.zeros((self.k, self.k), dtype=np.int8)
+        for number, group in enumerate(self.sets):
+            table[number, [member.stage for member in group.members]] = 1
+        return bool((maximum_bipartite_matching(csr_array(table)) >= 0).all())
 
     @property
     def donors(self) -> tuple[str, ...]:

@@ -34,16 +34,26 @@ def _row(number: str, member: Member, similarity: str) -> Row:
 def partition_lines(found: Partition) -> list[str]:
     """The objective, its proof or bound, and which sets are not for every donor."""
     blocks = sum(len(group.members) for group in found.sets)
-    lines = [
-        f"Objective {found.objective:.4f}: {blocks} blocks, each on average "
-        f"{found.objective / blocks:.3f} similar to its anchor, of at most 2.",
-        _proof(found),
-    ]
+    lines = [f"Objective {found.objective:.4f}: {blocks} blocks. {_average(found)}", _proof(found)]
     for number, group in enumerate(found.sets):
         absent = [donor for donor in found.donors if donor not in group.donors]
         if absent:
             lines.append(f"Set {number + 1} has no block of {', '.join(absent)}.")
+    if not found.has_a_stage_for_every_set:
+        lines.append(
+            "No network has one block of every set and one of every stage: derycc build --mode "
+            "dery cannot use these sets. Take another -k or --epsilon, or more donors."
+        )
     return lines
+
+
+def _average(found: Partition) -> str:
+    """Of the blocks that are no anchors: an anchor and itself have 2, the most there is."""
+    others = [m.similarity for group in found.sets for m in group.members if m != group.anchor]
+    if not others:
+        return "Each is the anchor of its set."
+    average = sum(others) / len(others)
+    return f"Those that are no anchors are {average:.3f} similar to theirs, of at most 2."
 
 
 def _proof(found: Partition) -> str:

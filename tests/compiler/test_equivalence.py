@@ -54,6 +54,13 @@ def test_a_partition_tells_a_donors_blocks_in_order_and_whose_set_they_are_in() 
     assert PAPER.blocks("c") == ()
 
 
+def test_sets_that_share_out_the_stages_are_told_from_others() -> None:
+    alike = (EquivalenceSet(A0, (A0, B0)), EquivalenceSet(B0, (B0,)))
+
+    assert PAPER.has_a_stage_for_every_set
+    assert not replace(PAPER, sets=alike).has_a_stage_for_every_set
+
+
 @pytest.mark.parametrize(
     ("objective", "bound", "gap"), [(6.0, 9.0, 0.5), (6.0, None, None), (0.0, 0.5, 0.5)]
 )
