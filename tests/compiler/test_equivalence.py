@@ -55,10 +55,12 @@ def test_a_partition_tells_a_donors_blocks_in_order_and_whose_set_they_are_in() 
 
 
 def test_sets_that_share_out_the_stages_are_told_from_others() -> None:
-    alike = (EquivalenceSet(A0, (A0, B0)), EquivalenceSet(B0, (B0,)))
+    a, b = ([member(name, stage, stage, 1) for stage in range(3)] for name in "ab")
+    rest = (*a[1:], *b[1:])
+    crowded = tuple(EquivalenceSet(group[0], group) for group in ((a[0],), (b[0],), rest))
 
     assert PAPER.has_a_stage_for_every_set
-    assert not replace(PAPER, sets=alike).has_a_stage_for_every_set
+    assert not replace(PAPER, k=3, sets=crowded).has_a_stage_for_every_set
 
 
 @pytest.mark.parametrize(
