@@ -7,6 +7,7 @@ that repeat (residual unit, inverted residual, transformer block): the field's *
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 from torch import fx, nn
@@ -111,7 +112,7 @@ class Dissection:
         """The cut before the first node, and the one behind every node."""
         return (self.stem, *self.cuts[1:-1])
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The donor's repeated modules, in order; its stem and its head are none."""
         found = []
@@ -142,10 +143,12 @@ class Dissection:
 
     def cut(self, name: str) -> Cut:
         """The cut of this name; raises UnknownNameError where there is none."""
-        for cut in (*self.cuts, self.stem, *self.every_cut()):
-            if cut.name == name:
-                return cut
-        known = [cut.name for cut in (*self.cuts, self.stem)]
+        kept = (*self.cuts, self.stem)
+        found = [cut for cut in kept if cut.name == name]
+        found = found or [cut for cut in self.every_cut() if cut.name == name]
+        if found:
+            return found[0]
+        known = [cut.name for cut in kept]
         raise UnknownNameError(f"cut of {self.name}", name, known)
 
     def block(self, start: Cut, end: Cut) -> Block:
