@@ -12,20 +12,26 @@ from targets.machine import (
     cpu_model,
     governor,
     memory_bytes,
+    power_mode,
+    temperature_c,
     turbo,
     usable_cores,
 )
 from targets.target import Target
 
-_INFORMATIVE = frozenset({"kernel", "python"})
+_INFORMATIVE = frozenset({"kernel", "precisions", "python", "target", "temperature_c"})
+_ADDED = frozenset({"power_mode"})
+"""Fields that are younger than some stores: unknown, they leave a fingerprint as it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
     """The machine, its settings, the runtime and the target of a measurement.
 
-    `kernel` and `python` are recorded but need not match. Memory is in GiB, rounded, because what
-    a kernel reports differs a little from boot to boot.
+    Kernel, python, temperature, and the target's name and precisions are recorded but need not
+    match: what a target's name stands for is in backend, threads, spinning and affinity, and a
+    model's own graph says its precision. Memory is in GiB, rounded, because what a kernel reports
+    differs a little from boot to boot. `temperature_c` is the hottest zone's, in degrees Celsius.
     """
 
     cpu_model: str
@@ -46,6 +52,8 @@ class Environment:
     precisions: tuple[str, ...]
     kernel: str = ""
     python: str = ""
+    power_mode: str | None = None
+    temperature_c: float | None = None
 
     @classmethod
     def capture(cls, target: Target, backend: Backend) -> "Environment":
@@ -70,12 +78,19 @@ class Environment:
             precisions=target.precisions,
             kernel=platform.release(),
             python=platform.python_version(),
+            power_mode=power_mode(),
+            temperature_c=temperature_c(),
         )
 
     @property
     def fingerprint(self) -> str:
         """Short hash of the fields that must match."""
-        text = json.dumps(self._binding(), sort_keys=True)
+        known = {
+            name: value
+            for name, value in self._binding().items()
+            if name not in _ADDED or value is not None
+        }
+        text = json.dumps(known, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def differences(self, other: "Environment") -> tuple[str, ...]:

@@ -31,13 +31,28 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of one entry: samples in seconds per inference, or an error."""
+    """What came of one entry in one round, or an error.
+
+    Attributes:
+        key: The entry's.
+        samples: Seconds per inference of each timed unit.
+        load_seconds: Seconds that loading took.
+        capped: Whether the time ran out before the interval was narrow enough.
+        error: Why there are no samples.
+        peak_bytes: Memory that loading and running took; None where the system does not tell.
+        joules: Energy of one inference; None where the machine has no meter.
+        contention: Share of the timed seconds, 0 to 1, that the measuring threads had to wait for
+            a processor; None where the system does not tell.
+    """
 
     key: str
     samples: tuple[float, ...] = ()
     load_seconds: float = 0.0
     capped: bool = False
     error: str | None = None
+    peak_bytes: int | None = None
+    joules: float | None = None
+    contention: float | None = None
 
 
 JOB = TypeAdapter(Job)

@@ -32,6 +32,10 @@ class Measurement:
         capped: Whether the time of any round ran out before its interval was narrow enough.
         scales: For each round, the factor by which the sentinel corrects its samples;
             empty where nothing drifted.
+        peak_bytes: Memory that loading and running took at most; None where it is not known.
+        joules: Energy of one inference; None where it is not known.
+        contention: Largest share of any round's timed seconds, 0 to 1, in which the measuring
+            threads had to wait for a processor; None where it is not known.
     """
 
     key: str
@@ -40,6 +44,9 @@ class Measurement:
     load_seconds: tuple[float, ...]
     capped: bool
     scales: tuple[float, ...] = ()
+    peak_bytes: int | None = None
+    joules: float | None = None
+    contention: float | None = None
 
     def __post_init__(self) -> None:
         """Checks that there is something to take a median of."""

@@ -6,6 +6,7 @@ file system's root, so that a test can show another machine.
 
 import os
 import platform
+import re
 from pathlib import Path
 
 _ROOT = Path("/")
@@ -75,6 +76,39 @@ def turbo(root: Path = _ROOT) -> str | None:
         return "off" if no_turbo == "1" else "on"
     boost = _read(root / _CPUS / "cpufreq/boost").strip()
     return {"1": "on", "0": "off"}.get(boost)
+
+
+def smt(root: Path = _ROOT) -> str | None:
+    """Whether two threads share a core, "on" or "off"; None where the system does not tell."""
+    return {"1": "on", "0": "off"}.get(_read(root / _CPUS / "smt/active").strip())
+
+
+def power_mode(root: Path = _ROOT) -> str | None:
+    """The machine's power profile or a Jetson's mode, e.g. "balanced" or "MAXN"; None: no such."""
+    profile = _read(root / "sys/firmware/acpi/platform_profile").strip()
+    return profile or _jetson_mode(root)
+
+
+def temperature_c(root: Path = _ROOT) -> float | None:
+    """The hottest thermal zone in degrees Celsius; None where none can be read."""
+    degrees = [
+        int(text) / 1000
+        for zone in (root / "sys/class/thermal").glob("thermal_zone*")
+        if re.fullmatch(r"-?[0-9]+", text := _read(zone / "temp").strip())
+        # A Jetson's power chip always says 100 degrees.
+        and not _read(zone / "type").startswith("PMIC")
+    ]
+    return max(degrees, default=None)
+
+
+def _jetson_mode(root: Path) -> str | None:
+    """The mode's name, by the number that the nvpmodel service keeps and its own list of modes."""
+    number = re.search(r"pmode:0*([0-9]+)", _read(root / "var/lib/nvpmodel/status"))
+    if number is None:
+        return None
+    listed = rf"POWER_MODEL\s+ID={number[1]}\s+NAME=(\S+)"
+    name = re.search(listed, _read(root / "etc/nvpmodel.conf"))
+    return name[1] if name else f"mode {number[1]}"
 
 
 def _allowed_cpus() -> set[int]:

@@ -13,6 +13,7 @@ from profilers.measurement import Measurement
 from targets.errors import UsageError
 
 GOLDEN = Path(__file__).with_name("cost_table_1.json")
+WITH_MEMORY = Path(__file__).with_name("cost_table_1_memory.json")
 
 seconds = st.floats(min_value=1e-7, max_value=10)
 rounds = st.lists(st.lists(seconds, min_size=1, max_size=4), min_size=1, max_size=3)
@@ -126,10 +127,20 @@ def test_a_file_of_the_first_format_still_loads() -> None:
     assert costs.failures == {"def": "it is broken."}
 
 
-def test_the_first_format_is_written_as_it_is_read() -> None:
-    text = GOLDEN.read_text("utf-8").strip()
+def test_a_file_from_before_memory_was_measured_knows_none() -> None:
+    cost = CostTable.from_json(GOLDEN.read_bytes()).cost("abc")
 
-    assert CostTable.from_json(text).to_json() == text
+    assert (cost.peak_bytes, cost.joules, cost.contention) == (None, None, None)
+
+
+def test_a_file_is_written_as_it_is_read() -> None:
+    text = WITH_MEMORY.read_text("utf-8").strip()
+
+    costs = CostTable.from_json(text)
+
+    assert costs.to_json() == text
+    assert costs.cost("abc").peak_bytes == 4096
+    assert costs.environment.power_mode == "MAXN"
 
 
 @pytest.mark.parametrize(

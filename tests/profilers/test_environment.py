@@ -7,6 +7,28 @@ from backends.reference import ReferenceBackend
 from profilers.environment import Environment
 from targets.target import get_target
 
+INFORMATIVE = {"kernel", "precisions", "python", "target", "temperature_c"}
+FIXED = Environment(
+    cpu_model="A processor",
+    cpu_flags="0123456789abcdef",
+    cores=4,
+    quota=2.5,
+    memory_gib=16,
+    governor="performance",
+    turbo=None,
+    system="Linux",
+    architecture="x86_64",
+    backend="ort",
+    versions=(("onnxruntime", "1.31.1"),),
+    target="cpu:threads=2",
+    threads=2,
+    spinning=True,
+    affinity=(0, 1),
+    precisions=("fp32",),
+    kernel="6.1",
+    python="3.11.7",
+)
+
 
 def test_an_environment_knows_the_target_and_the_runtime(environment: Environment) -> None:
     assert environment.target == "reference"
@@ -22,7 +44,37 @@ def test_the_same_machine_has_the_same_fingerprint(environment: Environment) -> 
     assert again.differences(environment) == ()
 
 
-@pytest.mark.parametrize("change", [{"kernel": "other"}, {"python": "4.0"}])
+def test_the_fingerprint_of_a_known_environment_never_changes() -> None:
+    assert FIXED.fingerprint == "c755e0234a611657"
+    assert replace(FIXED, power_mode="MAXN").fingerprint == "cc327e5c275863e5"
+
+
+def test_a_power_mode_that_one_side_does_not_know_is_a_difference() -> None:
+    here = replace(FIXED, power_mode="MAXN")
+
+    assert here.differences(FIXED) == ("power mode: MAXN here, unknown there",)
+
+
+def test_targets_of_the_same_settings_share_their_measurements() -> None:
+    plain, named = (
+        Environment.capture(get_target(text), ReferenceBackend())
+        for text in ("reference", "reference:precisions=fp32+int8")
+    )
+
+    assert plain.target != named.target
+    assert plain.fingerprint == named.fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kernel": "other"},
+        {"precisions": ("int8",)},
+        {"python": "4.0"},
+        {"target": "mine"},
+        {"temperature_c": 71.5},
+    ],
+)
 def test_what_is_only_recorded_need_not_match(
     environment: Environment, change: dict[str, Any]
 ) -> None:
@@ -33,7 +85,7 @@ def test_what_is_only_recorded_need_not_match(
 
 
 @pytest.mark.parametrize(
-    "name", [item.name for item in fields(Environment) if item.name not in ("kernel", "python")]
+    "name", [item.name for item in fields(Environment) if item.name not in INFORMATIVE]
 )
 def test_whatever_moves_a_latency_makes_another_environment(
     environment: Environment, name: str

@@ -10,6 +10,9 @@ from targets.machine import (
     cpu_model,
     governor,
     memory_bytes,
+    power_mode,
+    smt,
+    temperature_c,
     turbo,
     usable_cores,
 )
@@ -46,6 +49,9 @@ def test_facts_that_the_system_does_not_tell_are_unknown(tmp_path: Path) -> None
     assert container_quota(tmp_path) is None
     assert governor(tmp_path) is None
     assert turbo(tmp_path) is None
+    assert smt(tmp_path) is None
+    assert power_mode(tmp_path) is None
+    assert temperature_c(tmp_path) is None
 
 
 @pytest.mark.usefixtures("allow")
@@ -164,3 +170,38 @@ def test_boost_clocks_are_on_or_off(
     tmp_path: Path, file: str, text: str, expected: str | None
 ) -> None:
     assert turbo(write(tmp_path, {f"{CPU}/{file}": f"{text}\n"})) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1\n", "on"), ("0\n", "off"), ("?", None)])
+def test_two_threads_a_core_are_on_or_off(tmp_path: Path, text: str, expected: str | None) -> None:
+    assert smt(write(tmp_path, {f"{CPU}/smt/active": text})) == expected
+
+
+def test_the_power_profile_of_the_firmware_is_the_power_mode(tmp_path: Path) -> None:
+    files = {"sys/firmware/acpi/platform_profile": "balanced\n"}
+
+    assert power_mode(write(tmp_path, files)) == "balanced"
+
+
+def test_a_jetsons_power_mode_is_named_by_its_own_list(tmp_path: Path) -> None:
+    modes = "< POWER_MODEL ID=0 NAME=MAXN >\nCPU_ONLINE\n< POWER_MODEL ID=2 NAME=15W >\n"
+    write(tmp_path, {"var/lib/nvpmodel/status": "pmode:0002\n", "etc/nvpmodel.conf": modes})
+
+    assert power_mode(tmp_path) == "15W"
+
+
+def test_a_jetsons_power_mode_that_is_not_listed_is_a_number(tmp_path: Path) -> None:
+    assert power_mode(write(tmp_path, {"var/lib/nvpmodel/status": "pmode:0000"})) == "mode 0"
+
+
+def test_the_hottest_zone_is_told_and_what_is_no_temperature_is_not(tmp_path: Path) -> None:
+    zones = "sys/class/thermal/thermal_zone"
+    files = {
+        f"{zones}0/temp": "41500\n",
+        f"{zones}1/temp": "-256000\n",
+        f"{zones}2/temp": "broken\n",
+        f"{zones}3/temp": "100000\n",
+        f"{zones}3/type": "PMIC-Die\n",
+    }
+
+    assert temperature_c(write(tmp_path, files)) == 41.5
