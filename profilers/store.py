@@ -7,26 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, Table, func, insert, inspect, select, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Row, Table, func, insert, select
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
+from profilers.database import advice, connect, database_url, is_url, redacted
 from profilers.environment import Environment
 from profilers.measurement import Measurement
+from profilers.migration import UnfitError, prepare
 from profilers.protocol import Protocol
-from profilers.tables import (
-    METADATA,
-    SCHEMA,
-    environments,
-    models,
-    rounds,
-    schema_version,
-    sentinels,
-)
-from profilers.tables import connect as _connect
+from profilers.tables import environments, models, rounds, sentinels
 from targets.errors import UsageError, WorkspaceError
 
 DRIFT = 0.02
@@ -36,6 +28,7 @@ MAX_DRIFT = 0.2
 
 _BATCH = 400
 _ENVIRONMENT = TypeAdapter(Environment)
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +44,10 @@ class Round:
         capped: Whether the time ran out before the interval was narrow enough.
         generation: Rounds of an older generation than the newest are kept but not used.
         session: Identifies the process that measured; its sentinels carry the same text.
+        peak_bytes: Memory that loading and running took; None where it is not known.
+        joules: Energy of one inference; None where it is not known.
+        contention: Share of the timed seconds, 0 to 1, in which the measuring threads had to wait
+            for a processor; None where it is not known.
     """
 
     key: str
@@ -61,6 +58,9 @@ class Round:
     capped: bool = False
     generation: int = 0
     session: str = ""
+    peak_bytes: int | None = None
+    joules: float | None = None
+    contention: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class CostStore:
     """
 
     def __init__(self, url_or_path: str | Path) -> None:
-        """Opens a store, and creates it where there is none.
+        """Opens a store; creates it where there is none, and brings an older one up to date.
 
         Args:
             url_or_path: A file for SQLite, or the URL of any database that SQLAlchemy knows.
@@ -89,18 +89,20 @@ class CostStore:
             WorkspaceError: It is read-only, damaged, of a newer version, or no cost store.
             UsageError: The text is no URL of a known database.
         """
-        self._where = str(url_or_path)
-        url = self._where if "://" in self._where else self._sqlite_url(Path(url_or_path))
+        self.where = redacted(url_or_path)
+        """What it was opened by, without a password."""
+        if not is_url(url_or_path):
+            self._make_folder(Path(url_or_path))
+        url = database_url(url_or_path)
         try:
-            self._where = make_url(url).render_as_string(hide_password=True)
-            self._engine = _connect(url)
+            self._engine = connect(url)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise UsageError(
-                f"Cannot open the cost store {self._where!r}: {error}. Give a file, or a URL such "
-                f"as postgresql+psycopg://user@host/database whose driver is installed."
+                f"Cannot open the cost store {self.where!r}: {error}. {advice()}"
             ) from error
         try:
-            self._prepare()
+            with self.transaction() as connection:
+                prepare(connection)
         except BaseException:
             self._engine.dispose()
             raise
@@ -129,18 +131,21 @@ class CostStore:
             False where this model, environment, protocol and index were there already; what is
             there stays as it is.
         """
-        with self._transaction() as connection:
+        row = {
+            **{name: value for name, value in asdict(done).items() if name != "name"},
+            "samples": list(done.samples),
+            "environment": environment.fingerprint,
+            "protocol": protocol.digest,
+        }
+        with self.transaction() as connection:
             self._add_environment(connection, environment)
             _add(connection, models, {"key": done.key, "name": done.name})
-            return _add(
-                connection,
-                rounds,
-                {
-                    **{name: value for name, value in asdict(done).items() if name != "name"},
-                    "samples": list(done.samples),
-                    "environment": environment.fingerprint,
-                    "protocol": protocol.digest,
-                },
+            if _add(connection, rounds, row):
+                return True
+            generation, following = _occupied(connection, row)
+            # Rounds of another generation, merged in meanwhile, may have taken the index.
+            return generation != done.generation and _add(
+                connection, rounds, {**row, "index": following}
             )
 
     def add_sentinel(
@@ -157,7 +162,7 @@ class CostStore:
             "session": session,
             "seconds": median(samples),
         }
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             self._add_environment(connection, environment)
             connection.execute(insert(sentinels).values(row))
 
@@ -179,7 +184,7 @@ class CostStore:
             .group_by(rounds.c.key, rounds.c.generation)
             .order_by(rounds.c.key, rounds.c.generation)
         )
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for batch in _batches(keys):
                 for key, generation, count, last in connection.execute(
                     query.where(rounds.c.key.in_(batch))
@@ -213,7 +218,7 @@ class CostStore:
         if protocol is not None:
             query = query.where(rounds.c.protocol == protocol.digest)
         by_key: dict[str, list[Row[Any]]] = defaultdict(list)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             scales = _scales(connection, environment)
             for batch in [None] if keys is None else _batches(keys):
                 part = query if batch is None else query.where(rounds.c.key.in_(batch))
@@ -224,7 +229,7 @@ class CostStore:
     def environments(self) -> tuple[Environment, ...]:
         """Every environment in which something was measured, oldest first."""
         query = select(environments.c.content).order_by(environments.c.first_seen)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return tuple(
                 _ENVIRONMENT.validate_python(content) for content in connection.scalars(query)
             )
@@ -235,41 +240,36 @@ class CostStore:
         fingerprint = environment.fingerprint
         _add(connection, environments, {"fingerprint": fingerprint, "content": content})
 
-    def _sqlite_url(self, file: Path) -> str:
+    def _make_folder(self, file: Path) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unusable(f"{error.strerror}: {str(file.parent)!r}") from error
-        return f"sqlite:///{file.absolute()}"
-
-    def _prepare(self) -> None:
-        with self._transaction() as connection:
-            there = set(inspect(connection).get_table_names())
-            if schema_version.name not in there:
-                if there:
-                    raise self._unusable(f"it holds other tables ({', '.join(sorted(there))})")
-                METADATA.create_all(connection)
-                connection.execute(insert(schema_version).values(version=SCHEMA))
-            version = connection.scalar(select(func.max(schema_version.c.version)))
-            if version is None or version > SCHEMA:
-                raise self._unusable(
-                    f"its schema is version {version}, and this derycc knows up to {SCHEMA}"
-                )
-            # A store that cannot be written is refused now, not after the first measurement.
-            connection.execute(update(schema_version).values(version=version))
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self, dry: bool = False) -> Iterator[Connection]:
+        """All or nothing of what is read and written on the connection; for this package.
+
+        Args:
+            dry: Take everything back at the end.
+
+        Raises:
+            WorkspaceError: The database refused something; nothing was written.
+        """
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection, connection.begin() as all_of_it:
                 yield connection
+                if dry:
+                    all_of_it.rollback()
+        except UnfitError as error:
+            raise self._unusable(str(error)) from error
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).strip()
             raise self._unusable(reason) from error
 
     def _unusable(self, reason: str) -> WorkspaceError:
         return WorkspaceError(
-            f"Cannot use the cost store {self._where!r}: {reason}. What it holds was left as it "
+            f"Cannot use the cost store {self.where!r}: {reason}. What it holds was left as it "
             f"is. Choose another workspace folder that can be written, update derycc if the store "
             f"is of a newer version, or move a damaged file away and profile again."
         )
@@ -283,6 +283,18 @@ def _add(connection: Connection, table: Table, row: dict[str, object]) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def _occupied(connection: Connection, row: dict[str, Any]) -> tuple[int, int]:
+    """The generation of the round that has this round's index, and the next free index."""
+    names = ("key", "environment", "protocol")
+    series = [rounds.c[name] == row[name] for name in names]
+    generation = connection.scalar(
+        select(rounds.c.generation).where(*series, rounds.c.index == row["index"])
+    )
+    last = connection.scalar(select(func.max(rounds.c.index)).where(*series))
+    assert generation is not None and last is not None
+    return generation, last + 1
 
 
 def _batches(keys: Iterable[str]) -> list[list[str]]:
@@ -319,6 +331,7 @@ def _measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measurem
     newest = max(row.generation for row in rows if row.protocol == last.protocol)
     used = [row for row in rows if (row.protocol, row.generation) == (last.protocol, newest)]
     factors = tuple(scales.get(row.session, 1.0) for row in used)
+    joules = _known(row.joules for row in used)
     return Measurement(
         key=last.key,
         name=last.name,
@@ -326,4 +339,11 @@ def _measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measurem
         load_seconds=tuple(row.load_seconds for row in used),
         capped=any(row.capped for row in used),
         scales=factors if any(factor != 1.0 for factor in factors) else (),
+        peak_bytes=max(_known(row.peak_bytes for row in used), default=None),
+        joules=median(joules) if joules else None,
+        contention=max(_known(row.contention for row in used), default=None),
     )
+
+
+def _known(values: Iterable[_Number | None]) -> list[_Number]:
+    return [value for value in values if value is not None]

@@ -1,14 +1,13 @@
-"""The tables of a cost store, and how its database is opened."""
+"""The tables of a cost store."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
-    Engine,
     Float,
     ForeignKey,
     Integer,
@@ -16,15 +15,10 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    create_engine,
-    event,
 )
-from sqlalchemy.engine import Connection, make_url
 
-SCHEMA = 1
-"""Version of these tables; a change that an older derycc cannot read increases it."""
-
-_BUSY_SECONDS = 60
+SCHEMA = 2
+"""Version of these tables; each has a step in `migrations/versions` that leads to it."""
 
 METADATA = MetaData()
 
@@ -34,6 +28,11 @@ def _now() -> datetime:
 
 
 schema_version = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
+
+# Alembic's own note of the last step; that of derycc, which all its versions know, is the above.
+alembic_version = Table(
+    "alembic_version", METADATA, Column("version_num", String(32), primary_key=True)
+)
 
 environments = Table(
     "environments",
@@ -64,6 +63,9 @@ rounds = Table(
     Column("load_seconds", Float, nullable=False),
     Column("capped", Boolean, nullable=False),
     Column("measured", DateTime(timezone=True), nullable=False, default=_now),
+    Column("peak_bytes", BigInteger),
+    Column("joules", Float),
+    Column("contention", Float),
     UniqueConstraint("key", "environment", "protocol", "index"),
 )
 
@@ -76,28 +78,3 @@ sentinels = Table(
     Column("session", String(64), nullable=False, index=True),
     Column("seconds", Float, nullable=False),
 )
-
-
-def connect(url: str) -> Engine:
-    """An engine for the URL; SQLite gets its write-ahead log and waits for other writers."""
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _configure(connection: Any, record: object) -> None:
-    connection.isolation_level = None  # transactions begin below, not when the driver sees fit
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    # A lock from the start: a transaction that first reads and then writes could be refused midway.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

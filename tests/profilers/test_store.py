@@ -235,7 +235,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     database.commit()
     database.close()
 
-    with pytest.raises(WorkspaceError, match=r"its schema is version 99, .* knows up to 1"):
+    with pytest.raises(WorkspaceError, match=r"its schema is version 99, .* knows up to 2"):
         CostStore(path)
 
 

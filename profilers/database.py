@@ -1,0 +1,80 @@
+"""Which database a text names, and how it is opened."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from targets.errors import UsageError
+
+_BUSY_SECONDS = 60
+_CONNECT_SECONDS = 10
+_POSTGRESQL = "postgresql+psycopg"
+_SHORT = frozenset({"postgres", "postgresql"})
+
+
+def is_url(where: str | Path) -> bool:
+    """Whether it names a database by URL; anything else is a file."""
+    return "://" in str(where)
+
+
+def database_url(where: str | Path) -> URL:
+    """The URL of a store, which may be given as a file or as `postgresql://...`.
+
+    Raises:
+        UsageError: The text is no URL.
+    """
+    if not is_url(where):
+        return URL.create("sqlite", database=str(Path(where).absolute()))
+    try:
+        url = make_url(str(where))
+    except (ArgumentError, ValueError):
+        raise UsageError(
+            f"Cannot open the cost store {redacted(where)!r}: it is no URL of a database. "
+            f"{advice()}"
+        ) from None
+    return url.set(drivername=_POSTGRESQL) if url.drivername in _SHORT else url
+
+
+def advice() -> str:
+    """How a store is named."""
+    return (
+        "Give a file, or a URL such as postgresql://user@host/database whose driver is installed "
+        "(pip install 'derycc[postgres]'); what is special in a password is written as %XX."
+    )
+
+
+def redacted(where: str | Path) -> str:
+    """The text without a password, even where it is no proper URL."""
+    text = re.sub(r"(://[^:@/]*:).*@", r"\1***@", str(where))
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", text)
+
+
+def connect(url: URL) -> Engine:
+    """An engine for the URL; SQLite gets its write-ahead log and waits for other writers."""
+    if url.get_backend_name() != "sqlite":
+        waits = url.drivername == _POSTGRESQL and "connect_timeout" not in url.query
+        limit = {"connect_timeout": _CONNECT_SECONDS} if waits else {}
+        return create_engine(url, pool_pre_ping=True, connect_args=limit)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # transactions begin below, not when the driver sees fit
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A lock from the start: a transaction that first reads and then writes could be refused midway.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
