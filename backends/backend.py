@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,7 +16,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Engine(ABC):
-    """A model compiled by one runtime, ready to run; a context manager that frees it."""
+    """A model compiled by one runtime, ready to run; a context manager that frees it.
+
+    Attributes:
+        simulated: Whether its time is computed and not measured, so that neither the process's
+            memory, nor energy, nor what else the machine does says anything of it.
+    """
+
+    simulated: ClassVar[bool] = False
 
     def __init__(self, model: ExportedModel, load_seconds: float) -> None:
         """Keeps the specs that inputs are checked against.

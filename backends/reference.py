@@ -12,6 +12,7 @@ less time than its blocks do one by one, as on a real device.
 import warnings
 from collections.abc import Mapping
 from math import isqrt, prod
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -70,6 +71,8 @@ class ReferenceBackend(Backend):
 
 class ReferenceEngine(Engine):
     """One evaluator and the seconds that one inference is said to take."""
+
+    simulated: ClassVar[bool] = True
 
     def __init__(self, model: ExportedModel, evaluator: ReferenceEvaluator, seconds: float) -> None:
         """Keeps the evaluator and the time of one inference in seconds."""

@@ -23,12 +23,14 @@ class CostTable:
         environment: Where everything was measured.
         costs: Measurements by `ExportedModel.structure`.
         failures: Why a model has no measurement, by its structure.
+        unmeasured: Structures, sorted, for which a time limit left no time.
         format: Format of the file.
     """
 
     environment: Environment
     costs: Mapping[str, Measurement]
     failures: Mapping[str, str] = field(default_factory=dict)
+    unmeasured: tuple[str, ...] = ()
     format: Annotated[Literal["derycc.cost-table/1"], Field()] = FORMAT
 
     def __post_init__(self) -> None:
@@ -52,6 +54,11 @@ class CostTable:
         name = repr(key if isinstance(model, str) else model.name or key)
         if key in self.failures:
             raise UsageError(f"The model {name} could not be measured: {self.failures[key]}")
+        if key in self.unmeasured:
+            raise UsageError(
+                f"The model {name} was not measured because the time limit was over. Profile again "
+                f"with more time: what was measured is kept."
+            )
         raise UsageError(
             f"The cost table has no measurement of {name}; it has {len(self.costs)} models on "
             f"{self.environment.target!r}. Profile this model on the same target first."
@@ -74,7 +81,8 @@ class CostTable:
             costs[key] = max(costs.get(key, measurement), measurement, key=_weight)
         failures = {**self.failures, **other.failures}
         left = {key: why for key, why in failures.items() if key not in costs}
-        return CostTable(self.environment, costs, left)
+        waiting = {*self.unmeasured, *other.unmeasured} - set(costs) - set(left)
+        return CostTable(self.environment, costs, left, tuple(sorted(waiting)))
 
     def to_json(self) -> str:
         """The table as a JSON text with its format version."""

@@ -41,8 +41,8 @@ class Reading:
         error: Why there are no samples.
         peak_bytes: Memory that loading and running took; None where the system does not tell.
         joules: Energy of one inference; None where the machine has no meter.
-        contention: Share of the timed seconds, 0 to 1, that the measuring threads had to wait for
-            a processor; None where the system does not tell.
+        contention: Share of the time, 0 to 1, that other programs took from this one; None where
+            the system does not tell.
     """
 
     key: str

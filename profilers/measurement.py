@@ -16,6 +16,8 @@ CONFIDENCE = 0.95
 """Level of every interval."""
 NOISY_HALF_WIDTH = 0.10
 """A measurement with a wider interval, as a share of its median to each side, is noisy."""
+NOISY_CONTENTION = 0.10
+"""A measurement of whose time others took more than this share is noisy."""
 
 _MICRO = 1e6
 
@@ -35,7 +37,9 @@ class Measurement:
         peak_bytes: Memory that loading and running took at most; None where it is not known.
         joules: Energy of one inference; None where it is not known.
         contention: Largest share of any round's timed seconds, 0 to 1, in which the measuring
-            threads had to wait for a processor; None where it is not known.
+            threads had to wait for a processor or others used it; None where it is not known.
+        drift: Largest share by which the sentinel of any round was slower or faster than usual
+            all through, where that was too much to correct; None where it was not.
     """
 
     key: str
@@ -47,6 +51,7 @@ class Measurement:
     peak_bytes: int | None = None
     joules: float | None = None
     contention: float | None = None
+    drift: float | None = None
 
     def __post_init__(self) -> None:
         """Checks that there is something to take a median of."""
@@ -123,9 +128,23 @@ class Measurement:
         return (high - low) / 2 / self.median_us
 
     @property
+    def noise(self) -> str | None:
+        """Why to distrust it, for people; None where nothing speaks against it."""
+        reasons = []
+        if self.capped:
+            reasons.append("time ran out")
+        if self.relative_half_width > NOISY_HALF_WIDTH:
+            reasons.append(f"interval wider than {NOISY_HALF_WIDTH:.0%}")
+        if (self.contention or 0.0) > NOISY_CONTENTION:
+            reasons.append(f"other programs took {self.contention:.0%} of the processor")
+        if self.drift is not None:
+            reasons.append(f"the machine was {self.drift:.0%} off its usual speed")
+        return ", ".join(reasons) or None
+
+    @property
     def noisy(self) -> bool:
-        """Whether to distrust it: a round was capped, or the interval exceeds 10 % each side."""
-        return self.capped or self.relative_half_width > NOISY_HALF_WIDTH
+        """Whether to distrust it; `noise` says why."""
+        return self.noise is not None
 
     def _scaled(self) -> list[list[float]]:
         scales = self.scales or (1.0,) * len(self.rounds)

@@ -10,26 +10,23 @@ from uuid import uuid4
 
 import numpy as np
 
-from backends.backend import Array
 from backends.model import ExportedModel
 from backends.registry import get_backend
 from profilers.child import readings
 from profilers.cost_table import CostTable
 from profilers.environment import Environment
+from profilers.inputs import Inputs, normal_inputs, write_inputs
 from profilers.jobs import Entry, Job, Reading
+from profilers.measurement import NOISY_HALF_WIDTH
 from profilers.protocol import Protocol
+from profilers.selection import Pace, by_priority, choose
 from profilers.sentinel import SENTINEL, sentinel_model
 from profilers.store import CostStore, Round, RoundsDone
-from targets.errors import Interrupted, TargetUnavailableError, WorkspaceError
+from targets.errors import Interrupted, TargetUnavailableError, UsageError
 from targets.target import Target
 
-_START_SECONDS = 1.5
-_LOAD_SECONDS = 0.05
-_SENTINELS = 3
 _DEFAULT = Protocol()
-
-Inputs = Callable[[ExportedModel], Mapping[str, Array]]
-"""Makes the arrays that a model is measured with."""
+_NO_PRIORITY: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class ProfileProgress:
         total: Measurements of this run.
         name: The model that was measured last.
         elapsed_s: Seconds since the run began.
-        eta_s: Seconds that the rest will take at the present pace.
+        eta_s: Seconds that the rest will take at the present pace, or that the limit leaves.
     """
 
     done: int
@@ -60,7 +57,10 @@ class ProfilePlan:
         distinct: Different structures among them.
         cached: Structures whose rounds are all in the store.
         to_measure: Structures that would be measured, some of them perhaps in fewer rounds.
-        estimated_seconds: How long that would take at most, by the protocol's limits.
+        estimated_seconds: How long that would take at most, by the protocol's limits, without the
+            further rounds of what turns out noisy.
+        fits: How many of the structures to measure fit into the time limit at least, those of
+            highest priority; None without a limit.
     """
 
     total: int
@@ -68,25 +68,35 @@ class ProfilePlan:
     cached: int
     to_measure: int
     estimated_seconds: float
+    fits: int | None = None
 
 
 def plan(
-    models: Sequence[ExportedModel], target: Target, store: CostStore, protocol: Protocol
+    models: Sequence[ExportedModel],
+    target: Target,
+    store: CostStore,
+    protocol: Protocol,
+    budget_seconds: float | None = None,
 ) -> ProfilePlan:
     """What `profile` would do with these arguments; measures nothing."""
+    _check_budget(budget_seconds)
     distinct = _distinct(models)
     environment = _capture(target)
     done = store.rounds_done(environment, protocol, distinct)
-    missing = [max(0, protocol.rounds - done.get(key, RoundsDone()).rounds) for key in distinct]
-    passes = max(missing, default=0)
-    each = _LOAD_SECONDS + protocol.warmup_seconds + protocol.max_seconds
-    measurements = sum(missing) + passes * _SENTINELS
+    missing = {
+        key: lacking
+        for key in distinct
+        if (lacking := protocol.rounds - done.get(key, RoundsDone()).rounds) > 0
+    }
+    pace = Pace.slowest(protocol)
+    limit = budget_seconds
     return ProfilePlan(
         total=len(models),
         distinct=len(distinct),
-        cached=missing.count(0),
-        to_measure=len(missing) - missing.count(0),
-        estimated_seconds=passes * _START_SECONDS + measurements * each,
+        cached=len(distinct) - len(missing),
+        to_measure=len(missing),
+        estimated_seconds=pace.seconds(max(missing.values(), default=0), sum(missing.values())),
+        fits=None if limit is None else len(choose(missing, _NO_PRIORITY, pace, limit)),
     )
 
 
@@ -99,12 +109,21 @@ def profile(
     inputs: Inputs | None = None,
     progress: Callable[[ProfileProgress], None] | None = None,
     fresh: bool = False,
+    priority: Mapping[str, float] | None = None,
+    budget_seconds: float | None = None,
 ) -> CostTable:
     """Measures what the store does not have yet and returns the cost of every model.
 
     Models of one structure are measured once. Every round is a fresh process that measures all
     models in a random order, with a sentinel first, in the middle and last. Each measurement is
     in the store before the next one begins, so that a run that is stopped goes on where it was.
+    A model whose interval is still too wide after the protocol's rounds gets more, up to its
+    `max_rounds`; a model that the store had already does not.
+
+    With a time limit, as many models of highest priority are measured together as are sure to
+    fit, then the next as many, at the pace that was seen. Once the limit has passed, the
+    measurement that is running is the last. Models without all their rounds are then named in
+    the table's `unmeasured`; what was measured of them is in the store for the next run.
 
     Args:
         models: Models to measure.
@@ -114,13 +133,19 @@ def profile(
         inputs: Makes a model's inputs; None: seeded standard normal numbers.
         progress: Is told after each measurement.
         fresh: Measures all rounds anew and uses only these.
+        priority: How much it matters to know a model's cost, by its structure; those that are not
+            named have 0. It only counts with a time limit.
+        budget_seconds: The time limit; None: everything is measured.
 
     Raises:
+        UsageError: The time limit is no positive number.
         TargetUnavailableError: The runtime is not installed, or no model at all could be measured.
         WorkspaceError: The store cannot be used.
         Interrupted: The user pressed Ctrl-C; the store keeps what was measured.
     """
+    _check_budget(budget_seconds)
     run = _Run(_distinct(models), target, store, protocol, inputs, progress)
+    run.limit(priority or _NO_PRIORITY, budget_seconds)
     try:
         run.measure(fresh)
     except KeyboardInterrupt:
@@ -147,17 +172,28 @@ class _Run:
         self._target = target
         self._store = store
         self._protocol = protocol
-        self._inputs = inputs or _normal(protocol.seed)
+        self._inputs = inputs or normal_inputs(protocol.seed)
         self._progress = progress
         self._environment = _capture(target)
         self._failures: dict[str, str] = {}
         self._have: dict[str, RoundsDone] = {}
         self._start = monotonic()
+        self._deadline: float | None = None
+        self._priority = _NO_PRIORITY
+        self._wanted = protocol.rounds
+        self._turn = 0
+        self._in_rounds = 0.0
+        self._in_models = 0.0
         self.done = 0
         self.total = 0
 
+    def limit(self, priority: Mapping[str, float], seconds: float | None) -> None:
+        """Sets a time limit, from the beginning of the run."""
+        self._priority = priority
+        self._deadline = None if seconds is None else self._start + seconds
+
     def measure(self, fresh: bool) -> None:
-        """Measures pass after pass until every model has its rounds or has failed."""
+        """Measures set after set of models until all have their rounds, or the time is over."""
         found = self._store.rounds_done(self._environment, self._protocol, self._models)
         self._have = {key: found.get(key, RoundsDone()) for key in self._models}
         if fresh:
@@ -165,60 +201,97 @@ class _Run:
                 key: RoundsDone(have.generation + 1, 0, have.next_index)
                 for key, have in self._have.items()
             }
-        missing = [self._missing(key) for key in self._models]
-        self.total = sum(missing)
-        if not self.total:
-            return
-        with tempfile.TemporaryDirectory(prefix="derycc-") as folder:
-            self._write(Path(folder))
-            for turn in range(max(missing)):
-                self._round(Path(folder), turn)
+        new = [key for key in self._models if self._missing(key)]
+        self.total = sum(self._missing(key) for key in new)
+        while keys := self._next_set():
+            self._measure(keys, self._protocol.rounds)
+        if not self._over():
+            self._measure(self._wide(new), self._protocol.max_rounds)
 
     def table(self) -> CostTable:
         """The cost of every model, from the store."""
         costs = self._store.measurements(self._environment, self._models, self._protocol)
-        kept = {key: cost for key, cost in costs.items() if key not in self._failures}
-        if self._failures and not kept:
+        kept = {key: cost for key, cost in costs.items() if not self._missing(key)}
+        if self._failures and len(self._failures) == len(self._models):
             key, why = next(iter(self._failures.items()))
             raise TargetUnavailableError(
                 f"None of the {len(self._models)} models could be measured on "
                 f"{str(self._target)!r}. The first was {self._models[key].name!r}: {why}"
             )
-        return CostTable(self._environment, kept, self._failures)
+        left = sorted(set(self._models) - set(kept) - set(self._failures))
+        return CostTable(self._environment, kept, self._failures, tuple(left))
 
     def _missing(self, key: str) -> int:
         return max(0, self._protocol.rounds - self._have[key].rounds)
 
-    def _write(self, folder: Path) -> None:
-        sentinel = sentinel_model()
-        needed = {key: model for key, model in self._models.items() if self._missing(key)}
-        for key, model in {SENTINEL: sentinel, **needed}.items():
-            made = _normal(0)(model) if key == SENTINEL else self._inputs(model)
-            model.save(folder / f"{key}.onnx")
-            arrays = [made[spec.name] for spec in model.inputs]
-            try:
-                np.savez(folder / f"{key}.npz", *arrays)
-            except OSError as error:
-                raise WorkspaceError(
-                    f"Cannot write a model's inputs to the temporary folder {str(folder)!r}: "
-                    f"{error.strerror}. Free space there, or set TMPDIR to another folder."
-                ) from error
+    def _over(self) -> bool:
+        return self._deadline is not None and monotonic() >= self._deadline
 
-    def _round(self, folder: Path, turn: int) -> None:
-        waiting = [key for key in self._models if self._missing(key) and key not in self._failures]
-        # Models of which a part is there already join from the first pass on.
-        order = np.random.default_rng((self._protocol.seed, turn)).permutation(len(waiting))
-        keys = [waiting[index] for index in order]
-        if not keys:
+    def _next_set(self) -> tuple[str, ...]:
+        """The models that are measured together next; none when all are, or the time is over."""
+        missing = {
+            key: lacking
+            for key in self._models
+            if key not in self._failures and (lacking := self._missing(key))
+        }
+        if self._deadline is None or self._over():
+            return () if self._over() else tuple(missing)
+        left = self._deadline - monotonic()
+        chosen = choose(missing, self._priority, self._pace(), left)
+        # Nothing is sure to fit at first, but limits are rarely reached: one model is tried.
+        return chosen if chosen or self.done else by_priority(missing, self._priority)[:1]
+
+    def _pace(self) -> Pace:
+        if not self.done:
+            return Pace.slowest(self._protocol)
+        beside = (self._in_rounds - self._in_models) / self._turn
+        return Pace(beside, self._in_models / self.done)
+
+    def _wide(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """Those of some models whose rounds are all there and still do not agree well enough."""
+        complete = [key for key in keys if key not in self._failures and not self._missing(key)]
+        costs = self._store.measurements(self._environment, complete, self._protocol)
+        return tuple(
+            key for key, cost in costs.items() if cost.relative_half_width > NOISY_HALF_WIDTH
+        )
+
+    def _measure(self, keys: Sequence[str], rounds: int) -> None:
+        """Measures models together, round by round, until each has so many rounds."""
+        self._wanted = rounds
+        lacking = {key: rounds - self._have[key].rounds for key in keys}
+        needed = {key: self._models[key] for key, count in lacking.items() if count > 0}
+        if not needed:
             return
+        self.total += sum(lacking[key] - self._missing(key) for key in needed)
+        with tempfile.TemporaryDirectory(prefix="derycc-") as folder:
+            write_inputs({SENTINEL: sentinel_model()}, normal_inputs(0), Path(folder))
+            write_inputs(needed, self._inputs, Path(folder))
+            for _ in range(max(lacking.values())):
+                # Models of which a part is there already join from the first pass on.
+                left = [key for key in needed if self._have[key].rounds < rounds]
+                left = [key for key in left if key not in self._failures]
+                if left and not self._over():
+                    self._round(Path(folder), left)
+
+    def _round(self, folder: Path, waiting: Sequence[str]) -> None:
+        order = np.random.default_rng((self._protocol.seed, self._turn)).permutation(len(waiting))
+        keys = [waiting[index] for index in order]
         half = len(keys) // 2
         keys = [SENTINEL, *keys[:half], SENTINEL, *keys[half:], SENTINEL]
         entries = tuple(Entry(key, f"{key}.onnx", f"{key}.npz") for key in keys)
         job = Job(str(folder), str(self._target), self._protocol, entries)
         session = uuid4().hex
+        start = last = monotonic()
         with closing(readings(job, self._target.threads)) as stream:
             for reading in stream:
                 self._keep(reading, session)
+                now = monotonic()
+                self._in_models += 0.0 if reading.key == SENTINEL else now - last
+                last = now
+                if self._over():
+                    break
+        self._turn += 1
+        self._in_rounds += monotonic() - start
 
     def _keep(self, reading: Reading, session: str) -> None:
         if reading.key == SENTINEL:
@@ -231,8 +304,9 @@ class _Run:
             return
         key, have = reading.key, self._have[reading.key]
         if reading.error is not None:
-            self._failures[key] = reading.error
-            self.total -= self._missing(key) - 1
+            self.total -= self._wanted - have.rounds - 1
+            if self._missing(key):
+                self._failures[key] = reading.error
         else:
             self._store.add_round(
                 self._environment, self._protocol, self._as_round(reading, have, session)
@@ -251,6 +325,9 @@ class _Run:
             capped=reading.capped,
             generation=have.generation,
             session=session,
+            peak_bytes=reading.peak_bytes,
+            joules=reading.joules,
+            contention=reading.contention,
         )
 
     def _report(self, name: str) -> None:
@@ -258,6 +335,8 @@ class _Run:
             return
         elapsed = monotonic() - self._start
         eta = elapsed / self.done * (self.total - self.done)
+        if self._deadline is not None:
+            eta = min(eta, max(0.0, self._deadline - monotonic()))
         self._progress(ProfileProgress(self.done, self.total, name, elapsed, eta))
 
 
@@ -276,16 +355,9 @@ def _capture(target: Target) -> Environment:
     return Environment.capture(target, backend)
 
 
-def _normal(seed: int) -> Inputs:
-    """Standard normal numbers for floats, 0 or 1 for whole numbers; the same for the same model."""
-
-    def make(model: ExportedModel) -> dict[str, Array]:
-        random = np.random.default_rng((seed, int(model.structure[:16], 16)))
-        return {
-            spec.name: random.standard_normal(spec.shape).astype(spec.dtype)
-            if np.issubdtype(np.dtype(spec.dtype), np.floating)
-            else random.integers(0, 2, spec.shape).astype(spec.dtype)
-            for spec in model.inputs
-        }
-
-    return make
+def _check_budget(seconds: float | None) -> None:
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UsageError(
+            f"Cannot profile with a time limit of {seconds} s. Give seconds above 0, or no limit "
+            f"to measure everything."
+        )

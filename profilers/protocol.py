@@ -7,21 +7,35 @@ from math import isfinite
 
 from targets.errors import UsageError
 
+_POSITIVE = (
+    "rounds",
+    "max_rounds",
+    "min_units",
+    "unit_seconds",
+    "target_half_width",
+    "max_seconds",
+)
+_COUNTS = frozenset({"rounds", "max_rounds"})
+
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How a model is measured; see `profilers.worker.measure` for the loop that follows it.
+    """How a model is measured; see `profilers.timing.measure` for the loop that follows it.
 
     Attributes:
         rounds: Fresh processes in which every model is measured once.
         unit_seconds: Consecutive inferences are timed together until a unit lasts this long.
-        warmup_seconds: Inference before the first unit that counts, per model and round.
+        warmup_seconds: Least inference before the first unit that counts, per model and round; it
+            goes on until two halves of the last units agree, for at most `max_seconds` longer.
         min_units: Units of a model in a round, unless the time runs out first.
         target_half_width: A round stops when the 95 % interval of its median is this narrow,
             as a share of the median to each side.
         max_seconds: Measuring time of a model in a round, without its warm-up; a round that
             ends this way above the target is marked capped.
         seed: Seeds the order of the models and their inputs.
+        max_rounds: Rounds beyond `rounds`, up to this many in all, are spent at the end of a run
+            on those of its models whose interval over the rounds is still so wide that they would
+            be labelled noisy.
     """
 
     rounds: int = 3
@@ -31,10 +45,11 @@ class Protocol:
     target_half_width: float = 0.02
     max_seconds: float = 0.25
     seed: int = 0
+    max_rounds: int = 5
 
     def __post_init__(self) -> None:
         """Checks that every number can be followed."""
-        for name in ("rounds", "min_units", "unit_seconds", "target_half_width", "max_seconds"):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if not isfinite(value) or value <= 0:
                 raise UsageError(f"Cannot measure with {name}={value}. Use a number above 0.")
@@ -58,6 +73,6 @@ class Protocol:
     @property
     def digest(self) -> str:
         """Identifies what a round's samples depend on; the number of rounds is not part of it."""
-        content = {name: value for name, value in asdict(self).items() if name != "rounds"}
+        content = {name: value for name, value in asdict(self).items() if name not in _COUNTS}
         text = json.dumps({name: float(value) for name, value in content.items()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -8,23 +8,22 @@ the parent; a parent that dies closes the pipe, and the next line that is writte
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
-from backends.backend import Array, Backend, Engine
+from backends.backend import Array, Backend
 from backends.model import ExportedModel
 from backends.registry import get_backend
+from profilers.energy import EnergyMeter, find_meter
 from profilers.jobs import JOB, READING, READY, Entry, Job, Reading
-from profilers.measurement import median_interval
-from profilers.protocol import Protocol
+from profilers.memory import peak_since, reset_peak
+from profilers.sentinel import sentinel_model
+from profilers.timing import measure
 from targets.errors import DeryccError
 from targets.target import Target, get_target
-
-_LEAST_UNITS = 3
-_GROWTH = 1.618
 
 
 def main() -> int:
@@ -44,64 +43,47 @@ def work(job: Job, lines: TextIO) -> None:
     target = get_target(job.target)
     backend = get_backend(target.backend)
     _say(READY, lines)
+    _wake(backend, target)
+    meter = find_meter()
     for entry in job.entries:
-        reading = _read(entry, job, backend, target)
+        reading = _read(entry, job, backend, target, meter)
         _say(READING.dump_json(reading).decode(), lines)
 
 
-def measure(
-    engine: Engine, inputs: Mapping[str, Array], protocol: Protocol
-) -> tuple[tuple[float, ...], bool]:
-    """Warms an engine up and times it by the protocol.
-
-    Returns:
-        Seconds per inference of each unit, and whether the time ran out before the interval of
-        their median was narrow enough.
-    """
-    repeats = _warm_up(engine, inputs, protocol)
-    samples: list[float] = []
-    spent = 0.0
-    while True:
-        seconds = engine.time(inputs, repeats)
-        spent += seconds
-        samples.append(seconds / repeats)
-        if len(samples) >= protocol.min_units and _narrow(samples, protocol):
-            return tuple(samples), False
-        if spent >= protocol.max_seconds and len(samples) >= _LEAST_UNITS:
-            return tuple(samples), not _narrow(samples, protocol)
-
-
-def _warm_up(engine: Engine, inputs: Mapping[str, Array], protocol: Protocol) -> int:
-    """Runs until the engine is warm and returns how many inferences make a unit."""
-    repeats, spent = 1, 0.0
-    while True:
-        seconds = engine.time(inputs, repeats)
-        spent += seconds
-        if seconds < protocol.unit_seconds:
-            wanted = protocol.unit_seconds / max(seconds, 1e-9) * repeats
-            repeats = max(repeats + 1, min(round(wanted * 1.05), round(repeats * _GROWTH**5)))
-        elif spent >= protocol.warmup_seconds:
-            return repeats
-
-
-def _narrow(samples: list[float], protocol: Protocol) -> bool:
-    low, high = median_interval(samples)
-    middle = float(np.median(samples))
-    return high - low <= 2 * protocol.target_half_width * middle
-
-
-def _read(entry: Entry, job: Job, backend: Backend, target: Target) -> Reading:
-    folder = Path(job.folder)
+def _read(
+    entry: Entry, job: Job, backend: Backend, target: Target, meter: EnergyMeter | None
+) -> Reading:
     try:
-        model = ExportedModel.load(folder / entry.model)
-        with np.load(folder / entry.inputs, allow_pickle=False) as arrays:
-            # By position: a tensor's name may be one that savez keeps for itself.
-            inputs = {spec.name: arrays[f"arr_{i}"] for i, spec in enumerate(model.inputs)}
+        model, inputs = _load(entry, Path(job.folder))
+        before = reset_peak()
         with backend.compile(model, target) as engine:
-            samples, capped = measure(engine, inputs, job.protocol)
-            return Reading(entry.key, samples, engine.load_seconds, capped)
+            timing = measure(engine, inputs, job.protocol, meter)
+            return Reading(
+                entry.key,
+                timing.samples,
+                engine.load_seconds,
+                timing.capped,
+                peak_bytes=None if engine.simulated else peak_since(before),
+                joules=timing.joules,
+                contention=timing.contention,
+            )
     except DeryccError as error:
         return Reading(entry.key, error=str(error))
+
+
+def _load(entry: Entry, folder: Path) -> tuple[ExportedModel, dict[str, Array]]:
+    model = ExportedModel.load(folder / entry.model)
+    with np.load(folder / entry.inputs, allow_pickle=False) as arrays:
+        # By position: a tensor's name may be one that savez keeps for itself.
+        return model, {spec.name: arrays[f"arr_{i}"] for i, spec in enumerate(model.inputs)}
+
+
+def _wake(backend: Backend, target: Target) -> None:
+    """Loads and runs the sentinel, so that no model's memory holds the runtime's own."""
+    model = sentinel_model()
+    zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in model.inputs}
+    with suppress(DeryccError), backend.compile(model, target) as engine:
+        engine.time(zeros, 1)
 
 
 def _say(line: str, lines: TextIO) -> None:

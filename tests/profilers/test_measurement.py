@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,6 +71,25 @@ def test_a_capped_or_wide_measurement_is_noisy() -> None:
     assert not made(steady, steady).noisy
     assert made(steady, steady, capped=True).noisy
     assert made(steady, [1.5e-3] * 20).noisy
+
+
+def test_a_noisy_measurement_says_why() -> None:
+    steady = made([1e-3] * 20, [1e-3] * 20)
+
+    assert steady.noise is None
+    assert replace(steady, capped=True).noise == "time ran out"
+    assert made([1e-3] * 9, [1.5e-3] * 9).noise == "interval wider than 10%"
+    assert replace(steady, contention=0.34).noise == "other programs took 34% of the processor"
+    assert replace(steady, drift=0.25).noise == "the machine was 25% off its usual speed"
+    assert replace(steady, capped=True, contention=0.5).noise == (
+        "time ran out, other programs took 50% of the processor"
+    )
+
+
+def test_a_little_contention_is_everywhere_and_no_reason() -> None:
+    quiet = replace(made([1e-3] * 20), contention=0.1)
+
+    assert not quiet.noisy
 
 
 @pytest.mark.parametrize(

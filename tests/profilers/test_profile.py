@@ -251,7 +251,7 @@ def test_a_real_runtime_is_measured_the_same_way(
     for model in models[:2]:
         low, high = table.cost(model).interval_us
         assert 0 <= low <= table.cost(model).median_us <= high
-        assert len(table.cost(model).rounds) == 2
+        assert 2 <= len(table.cost(model).rounds) <= protocol.max_rounds
 
 
 def test_ctrl_c_keeps_what_was_measured(

@@ -8,7 +8,7 @@ from targets.errors import UsageError
 
 
 def test_more_rounds_of_one_protocol_are_the_same_protocol() -> None:
-    assert replace(Protocol(), rounds=9).digest == Protocol().digest
+    assert replace(Protocol(), rounds=9, max_rounds=11).digest == Protocol().digest
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_the_quick_protocol_takes_less_time_in_as_many_rounds() -> None:
     "change",
     [
         {"rounds": 0},
+        {"max_rounds": 0},
         {"min_units": 0},
         {"unit_seconds": 0.0},
         {"target_half_width": -0.1},
