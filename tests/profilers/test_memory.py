@@ -4,15 +4,50 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import NodeProto, helper, numpy_helper
 
+from backends.backend import Array
+from backends.model import ExportedModel
 from profilers.memory import peak_since, reset_peak
+from profilers.profile import profile
+from profilers.protocol import Protocol
+from profilers.store import CostStore
+from targets.target import get_target
 
 MB = 1_000_000
 TOLERANCE = 2 * MB
 counted = pytest.mark.skipif(
     reset_peak() is None, reason="needs a kernel that resets the peak of memory"
 )
+
+
+def model(nodes: list[NodeProto], outputs: list[int], tensor: Array) -> ExportedModel:
+    """A model of one input `x` of 1,000 numbers and one tensor `w`."""
+    graph = helper.make_graph(
+        nodes,
+        nodes[0].op_type,
+        [helper.make_tensor_value_info("x", 1, [1, 1000])],
+        [helper.make_tensor_value_info("y", 1, outputs)],
+        [numpy_helper.from_array(tensor, "w")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    return ExportedModel.from_bytes(proto.SerializeToString())
+
+
+def of_weights(megabytes: int) -> ExportedModel:
+    columns = megabytes * MB // 4 // 1000
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    return model([product], [1, columns], np.ones((1000, columns), np.float32))
+
+
+def of_activations(megabytes: int) -> ExportedModel:
+    rows = megabytes * MB // 4 // 1000
+    widen = helper.make_node("Expand", ["x", "w"], ["z"])
+    narrow = helper.make_node("ReduceSum", ["z"], ["y"], keepdims=1)
+    return model([widen, narrow], [1, 1], np.array([rows, 1000]))
 
 
 def took(body: str) -> int:
@@ -60,3 +95,23 @@ def test_the_counters_are_in_kibibytes(tmp_path: Path) -> None:
     assert before == 200 * 1024
     assert peak_since(before, tmp_path) == 100 * 1024
     assert (tmp_path / "clear_refs").read_text() == "5"
+
+
+@counted
+def test_the_peak_of_a_real_engine_is_its_activations_and_the_copies_of_its_weights(
+    store: CostStore,
+) -> None:
+    target = get_target("cpu:threads=1")
+    quick = Protocol(rounds=1, max_rounds=1, min_units=3, unit_seconds=1e-3, max_seconds=0.01)
+    activations = {size: of_activations(size) for size in (8, 32, 64)}
+    weights = {size: of_weights(size) for size in (8, 32)}
+
+    table = profile([*activations.values(), *weights.values()], target, store=store, protocol=quick)
+
+    for size, each in activations.items():
+        peak = table.cost(each).peak_bytes
+        assert peak == pytest.approx(size * MB, rel=0.05, abs=TOLERANCE)
+    for size, each in weights.items():
+        peak = table.cost(each).peak_bytes
+        # The runtime reads them, unpacks them and packs them for its kernels: three copies.
+        assert peak is not None and size * MB <= peak <= 3 * size * MB + TOLERANCE
