@@ -33,7 +33,11 @@ _WEIGHT_INPUTS: dict[str, frozenset[int]] = {
     "GroupNormalization": frozenset({1, 2}),
     "RMSNormalization": frozenset({1}),
     "PRelu": frozenset({1}),
+    "QuantizeLinear": frozenset({1, 2}),
+    "DequantizeLinear": frozenset({0, 1, 2}),
 }
+# Their constants are scales, zero points and quantized weights: those count by shape in any type.
+_QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # A vector beside the activation is a bias or a scale; a scalar may be special (times 1, plus 0).
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div"})
 
@@ -184,24 +188,31 @@ class _Walk:
 
 
 def _only_shape_counts(tensor: TensorProto, weight: bool) -> bool:
-    if tensor.data_type not in _FLOATS:
-        return tensor.data_type == TensorProto.INT8 and _size(tensor) > SMALL
-    return weight or _size(tensor) > SMALL
+    if weight or _size(tensor) <= SMALL:
+        return weight
+    return tensor.data_type in _FLOATS or tensor.data_type == TensorProto.INT8
 
 
 def _weights(graph: GraphProto) -> frozenset[str]:
-    """Names of constants that are used as weights and as nothing else."""
-    sizes = {tensor.name: _size(tensor) for tensor in graph.initializer}
+    """Names of constants that are used as weights and as nothing else.
+
+    Whole numbers may be shapes or indices, on which a latency depends: they are weights only where
+    nothing but (de)quantization takes them.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            sizes[node.output[0]] = _size(node.attribute[0].t)
+            constants[node.output[0]] = node.attribute[0].t
+    sizes = {name: _size(tensor) for name, tensor in constants.items()}
+    whole = {name for name, tensor in constants.items() if tensor.data_type not in _FLOATS}
     held: set[str] = set()
     other = {value.name for value in graph.output}
     for node in graph.node:
         slots = _WEIGHT_INPUTS.get(node.op_type, frozenset())
         for index, name in enumerate(node.input):
             vector = node.op_type in _ELEMENTWISE and sizes.get(name, 0) > 1
-            (held if index in slots or vector else other).add(name)
+            weight = node.op_type in _QUANTIZERS or name not in whole
+            (held if weight and (index in slots or vector) else other).add(name)
         other.update(_captured(node))
     return frozenset((held - other) & sizes.keys())
 

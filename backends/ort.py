@@ -1,12 +1,17 @@
 """`OrtBackend`: ONNX Runtime on the CPU, with every setting that moves a latency set explicitly."""
 
+import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from onnx import GraphProto, ModelProto
 
 from backends.backend import Array, Backend, Engine
 from backends.model import ExportedModel
@@ -46,9 +51,7 @@ class OrtBackend(Backend):
 
     def compile(self, model: ExportedModel, target: Target) -> Engine:
         """Makes a session with the target's threads, spinning and affinity."""
-        reason = self.unavailable()
-        if reason:
-            raise TargetUnavailableError(f"The backend 'ort' cannot be used here: {reason}")
+        _check_runtime(self)
         from onnxruntime import InferenceSession
 
         _check_processors(target)
@@ -102,6 +105,104 @@ class OrtEngine(Engine):
             value = OrtValue.ortvalue_from_shape_and_type(spec.shape, np.dtype(spec.dtype))
             binding.bind_ortvalue_output(spec.name, value)
         return binding
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRun:
+    """One node of the optimized graph in one inference.
+
+    Attributes:
+        name: The node's.
+        op_type: Its operator, after all optimizations.
+        inputs: Shapes of the inputs that the runtime was given; weights that it packed when it
+            loaded the model are not among them.
+        output: Shape of the first output.
+    """
+
+    name: str
+    op_type: str
+    inputs: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the runtime made of a model: the optimized graph, and its nodes as they ran."""
+
+    graph: GraphProto
+    runs: tuple[NodeRun, ...]
+
+
+def trace(model: ExportedModel, target: Target) -> Trace:
+    """Optimizes a model as `OrtBackend.compile` does, and watches one inference of zeros.
+
+    Raises:
+        TargetUnavailableError: The runtime is not installed, or may not use the target's cores.
+        UsageError: The runtime cannot load or run this model.
+    """
+    _check_runtime(OrtBackend())
+    _check_processors(target)
+    zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in model.inputs}
+    with tempfile.TemporaryDirectory(prefix="derycc-") as folder:
+        file = Path(folder) / "optimized.onnx"
+        events = _watched(model, target, zeros, file)
+        graph = ModelProto.FromString(file.read_bytes()).graph
+    return Trace(graph, tuple(_node_run(event) for event in events if _is_node(event)))
+
+
+def _watched(
+    model: ExportedModel, target: Target, inputs: Mapping[str, Array], file: Path
+) -> list[dict[str, Any]]:
+    """Writes the optimized graph to the file and returns the events of one inference."""
+    from onnxruntime import InferenceSession
+
+    options = _options(target)
+    options.optimized_model_filepath = str(file)
+    options.enable_profiling = True
+    options.profile_file_prefix = str(file.parent / "profile")
+    with _explained("load", model):
+        session = InferenceSession(_named(model), options, providers=_PROVIDERS)
+    with _explained("run", model):
+        session.run(None, dict(inputs))
+    events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    return events
+
+
+def _named(model: ExportedModel) -> bytes:
+    """The model with a name for every node, by which an event finds its node."""
+    proto = ModelProto.FromString(model.onnx)
+    for index, node in enumerate(proto.graph.node):
+        node.name = f"{index} {node.name}"
+    return bytes(proto.SerializeToString())
+
+
+_EVENT_SUFFIX = "_kernel_time"
+
+
+def _is_node(event: Mapping[str, Any]) -> bool:
+    return event.get("cat") == "Node" and str(event["name"]).endswith(_EVENT_SUFFIX)
+
+
+def _node_run(event: Mapping[str, Any]) -> NodeRun:
+    told = event["args"]
+    outputs = _shapes(told["output_type_shape"])
+    return NodeRun(
+        name=str(event["name"]).removesuffix(_EVENT_SUFFIX),
+        op_type=str(told["op_name"]),
+        inputs=_shapes(told["input_type_shape"]),
+        output=outputs[0] if outputs else (),
+    )
+
+
+def _shapes(values: list[dict[str, list[int]]]) -> tuple[tuple[int, ...], ...]:
+    """Shapes out of a list of {type: shape}."""
+    return tuple(tuple(shape) for value in values for shape in value.values())
+
+
+def _check_runtime(backend: OrtBackend) -> None:
+    reason = backend.unavailable()
+    if reason:
+        raise TargetUnavailableError(f"The backend 'ort' cannot be used here: {reason}")
 
 
 def _options(target: Target) -> "onnxruntime.SessionOptions":

@@ -1,6 +1,6 @@
 """What is profiled: every donor's blocks and whole networks, and the stitches between them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,14 +8,19 @@ import torch
 from numpy.typing import NDArray
 
 from backends.model import ExportedModel
+from backends.quantization import Scheme, quantize, versions
 from compiler.cache import Cache, digest
 from compiler.compatibility import Rule
-from compiler.dissection import Block
+from compiler.dissection import Block, Cut
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN, ExportedDonor, export
 from compiler.stitching import Stitch, StitchShape
+from targets.errors import UnknownNameError
 
 STITCH_SAMPLES = 24
+PRECISIONS = ("fp32", "int8")
+NOISE_GRIDS = (7, 14, 28, 56)
+"""Sides, in pixels, of the random grids that stand for images where there are none."""
 
 Activation = NDArray[np.float32]
 
@@ -36,21 +41,50 @@ class Structures:
 class BlockExports:
     """Exports blocks on demand; remembers each one's structure so that it need not do so again."""
 
-    def __init__(self, donors: Donors, cache: Cache) -> None:
+    def __init__(
+        self,
+        donors: Donors,
+        cache: Cache,
+        images: Sequence[torch.Tensor] = (),
+        scheme: Scheme | None = None,
+    ) -> None:
+        """Takes what is exported and how.
+
+        Args:
+            donors: the zoo's models.
+            cache: where structures are remembered.
+            images: real images (1, 3, H, W) in [0, 1] whose activations calibrate int8 variants;
+                none: smooth noise, which is enough to measure a latency and no accuracy.
+            scheme: how int8 variants are made; None: as this machine runs them fastest.
+        """
         self.donors = donors
         self._cache = cache
+        self._images = images
+        self._scheme = scheme or Scheme.native()
         self._donors: dict[tuple[str, int], ExportedDonor] = {}
         self._stitches: dict[StitchShape, ExportedModel] = {}
+        self._arriving: dict[tuple[str, int], list[Mapping[str, Activation]]] = {}
 
-    def structures(self, model: str, size: int) -> Structures:
-        """The structure hashes of a donor's blocks, exporting them if nobody has before."""
+    def structures(self, model: str, size: int, precision: str = "fp32") -> Structures:
+        """The structure hashes of a donor's blocks, exporting them if nobody has before.
+
+        Raises:
+            UnknownNameError: the precision is neither `fp32` nor `int8`.
+        """
+        if precision not in PRECISIONS:
+            raise UnknownNameError("precision", precision, PRECISIONS)
+        int8 = precision == "int8"
 
         def make() -> dict[str, object]:
+            block, whole = self.block, self.whole
+            if int8:
+                block, whole = self.quantized, self.quantized_whole
             blocks = self.donors.dissection(model, size).blocks
-            found = {block.name: self.block(block).structure for block in blocks}
-            return {"blocks": found, "whole": self.whole(model, size).structure}
+            found = {part.name: block(part).structure for part in blocks}
+            return {"blocks": found, "whole": whole(model, size).structure}
 
-        key = digest(self.donors.model(model).identity, size, TOOLCHAIN)
+        how = (precision, self._scheme, versions()) if int8 else ()
+        key = digest(self.donors.model(model).identity, size, TOOLCHAIN, *how)
         value = self._cache.json("structures", key, make)
         return Structures(dict(value["blocks"]), str(value["whole"]))
 
@@ -58,10 +92,45 @@ class BlockExports:
         """One block as ONNX, batch 1."""
         return self._exported(block.model, block.size).run(block.start, block.end, block.name)
 
+    def run(self, model: str, size: int, start: Cut, end: Cut, name: str) -> ExportedModel:
+        """Any run of blocks of a donor as ONNX, batch 1."""
+        return self._exported(model, size).run(start, end, name)
+
     def whole(self, model: str, size: int) -> ExportedModel:
         """The uncut donor as ONNX, batch 1."""
         cuts = self.donors.dissection(model, size).cuts
         return self._exported(model, size).run(cuts[0], cuts[-1], f"{model}@{size}")
+
+    def quantized(self, block: Block) -> ExportedModel:
+        """One block in int8, calibrated by what arrives at it for the images; edges are float.
+
+        Raises:
+            UsageError: it cannot be quantized.
+        """
+        return self._quantized(self.block(block), block.model, block.size)
+
+    def quantized_whole(self, model: str, size: int) -> ExportedModel:
+        """The uncut donor in int8, calibrated by the images; input and output are float.
+
+        Raises:
+            UsageError: it cannot be quantized.
+        """
+        return self._quantized(self.whole(model, size), model, size)
+
+    def _quantized(self, exported: ExportedModel, model: str, size: int) -> ExportedModel:
+        (spec,) = exported.inputs
+        found = self._calibration(model, size)
+        samples = [{spec.name: arriving[exported.name]} for arriving in found]
+        return quantize(exported, samples, self._scheme)
+
+    def _calibration(self, model: str, size: int) -> list[Mapping[str, Activation]]:
+        """Activations of every image; those of the last donor only are kept."""
+        if (model, size) not in self._arriving:
+            images = self._images or noise_images(size)
+            pixels = [_resized(image, size) for image in images]
+            found = [self.activations(model, size, image) for image in pixels]
+            self._arriving = {(model, size): found}
+        return self._arriving[model, size]
 
     def _exported(self, model: str, size: int) -> ExportedDonor:
         if (model, size) not in self._donors:
@@ -90,6 +159,17 @@ class BlockExports:
             found[block.name] = x.numpy().copy()
             x = dissection.module(block.start, block.end)(x)
         return found
+
+
+def noise_images(size: int) -> tuple[torch.Tensor, ...]:
+    """Seeded images (1, 3, size, size) in [0, 1]: random grids, coarse to fine, made smooth."""
+    generator = torch.Generator().manual_seed(0)
+    grids = [torch.rand(1, 3, side, side, generator=generator) for side in NOISE_GRIDS]
+    return tuple(_resized(grid, size) for grid in grids)
+
+
+def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
+    return torch.nn.functional.interpolate(image, (size, size), mode="bilinear")
 
 
 def _export_stitch(shape: StitchShape) -> ExportedModel:

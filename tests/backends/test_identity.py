@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -197,6 +198,58 @@ def test_quantized_weights_count_by_shape() -> None:
     assert pair(quantized(1), quantized(2)) == (False, True)
 
 
+def quantized(
+    scale: float = 0.1, zero: int = 3, weight: int = 1, bias: int = 5, kind: type = np.uint8
+) -> ModelProto:
+    """A convolution of quantized values, with a scale a channel and a bias of 32 bits."""
+    weights = {
+        "s": np.array(scale, np.float32),
+        "z": np.array(zero, kind),
+        "wq": np.full((4, 4, 1, 1), weight, np.int8),
+        "ws": np.full(4, scale, np.float32),
+        "wz": np.zeros(4, np.int8),
+        "bq": np.full(4, bias, np.int32),
+        "bs": np.full(4, scale * scale, np.float32),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xf"]),
+        helper.make_node("DequantizeLinear", ["wq", "ws", "wz"], ["wf"], axis=0),
+        helper.make_node("DequantizeLinear", ["bq", "bs"], ["bf"], axis=0),
+        helper.make_node("Conv", ["xf", "wf", "bf"], ["y"]),
+    ]
+    return model(nodes, weights)
+
+
+@given(st.floats(0.01, 10), st.integers(0, 255), st.integers(-127, 127), st.integers(-(2**20), 9))
+def test_scales_zero_points_and_quantized_numbers_count_in_the_key_alone(
+    scale: float, zero: int, weight: int, bias: int
+) -> None:
+    changed = quantized(scale, zero, weight, bias)
+
+    one, other = exported(quantized()), exported(changed)
+    same = (np.float32(scale), zero, weight, bias) == (np.float32(0.1), 3, 1, 5)
+    assert one.structure == other.structure
+    assert (one.key == other.key) == same
+
+
+def test_the_type_of_quantized_values_counts() -> None:
+    assert pair(quantized(), quantized(kind=np.int8)) == (False, False)
+
+
+def test_a_whole_number_that_is_used_otherwise_counts_by_value() -> None:
+    def twice(value: int) -> ModelProto:
+        weights = {"z": np.array(value, np.uint8), "s": np.array(0.1, np.float32)}
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            helper.make_node("BitShift", ["q", "z"], ["r"], direction="LEFT"),
+            helper.make_node("DequantizeLinear", ["r", "s", "z"], ["y"]),
+        ]
+        return model(nodes, weights)
+
+    assert pair(twice(1), twice(2)) == (False, False)
+
+
 def test_a_constant_that_is_also_used_otherwise_counts_by_value() -> None:
     def twice(value: float) -> ModelProto:
         weights = {"w": np.full((1, 4, 1, 1), value, np.float32)}
@@ -312,6 +365,59 @@ def test_texts_count_by_value() -> None:
 
     assert pair(coded("a"), coded("a")) == (True, True)
     assert pair(coded("a"), coded("b")) == (False, False)
+
+
+def numbers(*shape: int) -> Array:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+def clipped() -> ModelProto:
+    """Weights, a scale and two limits, all of them small."""
+    weights = {"w": numbers(4, 4, 3, 3), "b": numbers(4), "s": numbers(4, 1, 1)}
+    limits = {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["a", "s"], ["m"]),
+        helper.make_node("Clip", ["m", "low", "high"], ["y"]),
+    ]
+    return model(nodes, {**weights, **limits})
+
+
+def reshaped() -> ModelProto:
+    """Whole numbers that are shapes."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["n"]),
+        helper.make_node("Add", ["n", "one"], ["p"]),
+        helper.make_node("Sub", ["p", "one"], ["q"]),
+        helper.make_node("Reshape", ["x", "q"], ["y"]),
+    ]
+    return model(nodes, {"one": np.array([0, 0, 1, 1], np.int64)})
+
+
+def of_bytes() -> ModelProto:
+    """Numbers of 8 bits, many and few, that no quantization takes."""
+    nodes = [
+        helper.make_node("Cast", ["many"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["x", "f"], ["h"]),
+        helper.make_node("Cast", ["few"], ["g"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["h", "g"], ["y"]),
+    ]
+    many, few = np.full((1, 4, 8, 8), 3, np.int8), np.array([[[[2]]]], np.uint8)
+    return model(nodes, {"many": many, "few": few})
+
+
+@pytest.mark.parametrize(
+    ("proto", "structure"),
+    [
+        (clipped(), "163594e294638bf99824c51abb4391ed0ec145f327ab016da0fce97db890feda"),
+        (reshaped(), "effe31f706fb618098977f7b6b59eeaca38947f612f9faea0b64f37e6dd60e2c"),
+        (of_bytes(), "2349a1082496082106ffd67944870c11327ccbc5542557a8923a2d1cd07482a0"),
+    ],
+)
+def test_structures_without_quantization_are_those_of_before_there_was_any(
+    proto: ModelProto, structure: str
+) -> None:
+    assert exported(proto).structure == structure
 
 
 def test_the_hashes_are_the_same_for_ever() -> None:

@@ -1,18 +1,26 @@
 """Block exports: structures that are known need no export, activations are the real ones."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.deviation import compare
+from backends.kernels import Kernel, executed, integer_share
+from backends.model import ExportedModel
+from backends.quantization import Scheme
 from backends.registry import get_backend
-from compiler.block_exports import BlockExports, sample, stitch_shapes
+from compiler.block_exports import BlockExports, noise_images, sample, stitch_shapes
 from compiler.cache import Cache
 from compiler.compatibility import PairRule
 from compiler.donors import Donors
 from compiler.stitching import StitchShape
+from targets.errors import UnknownNameError
 from targets.target import get_target
 
+CPU = get_target("cpu:threads=1")
 NAME = "test_resnet.random"
 
 
@@ -47,6 +55,103 @@ def test_known_structures_are_not_exported_again(
 
     assert later.structures(NAME, 64) == known
     assert later.stitch_structure(shape) == stitch
+
+
+def test_an_int8_block_is_one_of_the_same_edges_that_runs_in_integers(
+    exports: BlockExports, tiny_donors: Donors
+) -> None:
+    block = tiny_donors.dissection(NAME, 64).blocks[1]
+
+    int8 = exports.quantized(block)
+
+    assert (int8.inputs, int8.outputs) == (
+        exports.block(block).inputs,
+        exports.block(block).outputs,
+    )
+    assert integer_share(convolutions(int8)) > 0.9
+    assert integer_share(convolutions(exports.block(block))) == 0.0
+
+
+def convolutions(model: ExportedModel) -> list[Kernel]:
+    return [kernel for kernel in executed(model, CPU) if "Conv" in kernel.op_type]
+
+
+def test_a_transformer_runs_in_integers_and_keeps_its_answers(
+    four_donors: Donors, tmp_path: Path
+) -> None:
+    exports = BlockExports(four_donors, Cache(tmp_path))
+    name = "test_vit.random"
+    block = four_donors.dissection(name, 160).blocks[1]
+
+    int8 = exports.quantized(block)
+
+    image = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(1))
+    found = executed(int8, CPU)
+    sample = {"x": exports.activations(name, 160, image)[block.name]}
+    assert integer_share(found) > 0.9
+    assert any(kernel.op_type == "QGemm" for kernel in found)
+    assert compare(exports.block(block), int8, [sample], CPU).cosine > 0.99
+
+
+def test_int8_variants_are_calibrated_by_the_images(
+    exports: BlockExports, tiny_donors: Donors, tmp_path: Path
+) -> None:
+    block = tiny_donors.dissection(NAME, 64).blocks[1]
+    image = torch.rand(1, 3, 80, 70, generator=torch.Generator().manual_seed(0))
+    dark, light = (
+        BlockExports(tiny_donors, Cache(tmp_path), (image * brightness,))
+        for brightness in (0.01, 1.0)
+    )
+
+    found = [each.quantized(block) for each in (exports, dark, light, light)]
+
+    keys = [model.key for model in found]
+    assert len(set(keys)) == 3
+    assert keys[2] == keys[3]
+    assert len({model.structure for model in found}) == 1
+
+
+def test_structures_of_int8_are_other_ones_under_another_key(
+    exports: BlockExports, tiny_donors: Donors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fp32 = exports.structures(NAME, 64)
+    blocks = tiny_donors.dissection(NAME, 64).blocks
+
+    int8 = exports.structures(NAME, 64, "int8")
+
+    assert list(int8.blocks) == list(fp32.blocks)
+    assert not set(int8.blocks.values()) & set(fp32.blocks.values())
+    assert int8.blocks[blocks[1].name] == exports.quantized(blocks[1]).structure
+    assert int8.whole == exports.quantized_whole(NAME, 64).structure
+    assert exports.structures(NAME, 64) == fp32
+    monkeypatch.setattr("compiler.block_exports.quantize", None)
+    assert BlockExports(tiny_donors, exports._cache).structures(NAME, 64, "int8") == int8
+
+
+def test_another_scheme_has_other_structures(exports: BlockExports, tiny_donors: Donors) -> None:
+    symmetric = Scheme(activations="int8", symmetric=True, per_channel=False)
+    other = BlockExports(tiny_donors, exports._cache, scheme=symmetric)
+
+    found = other.structures(NAME, 64, "int8")
+
+    assert found.whole != exports.structures(NAME, 64, "int8").whole
+
+
+def test_a_precision_that_nobody_knows_is_refused(exports: BlockExports) -> None:
+    with pytest.raises(UnknownNameError, match=r"precision 'int4'.*Known: fp32, int8"):
+        exports.structures(NAME, 64, "int4")
+
+
+def test_noise_images_are_the_same_each_time_and_leave_the_random_state_alone() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+
+    first, second = noise_images(32), noise_images(32)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [image.shape for image in first] == [(1, 3, 32, 32)] * 4
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(image.min() >= 0 and image.max() <= 1 for image in first)
 
 
 def test_blocks_are_given_what_really_arrives_at_them(
