@@ -1,6 +1,8 @@
 """Which database a text names, and how it is opened."""
 
 import re
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from targets.errors import UsageError
 _BUSY_SECONDS = 60
 _CONNECT_SECONDS = 10
 _POSTGRESQL = "postgresql+psycopg"
+_TABLES = ("environments", "models", "sentinels", "rounds")
 _SHORT = frozenset({"postgres", "postgresql"})
 
 
@@ -63,6 +66,42 @@ def connect(url: URL) -> Engine:
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def lock_tables(connection: Connection) -> None:
+    """Keeps other writers waiting, in the order in which they write, until the transaction ends.
+
+    Readers go on. SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {', '.join(_TABLES)} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def size_bytes(connection: Connection) -> int | None:
+    """Room that the store takes; None where the database does not tell."""
+    if connection.dialect.name == "sqlite":
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        return int(pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+    if connection.dialect.name == "postgresql":
+        sizes = " + ".join(f"pg_total_relation_size('{name}')" for name in _TABLES)
+        return int(connection.exec_driver_sql(f"SELECT {sizes}").scalar_one())
+    return None
+
+
+def shrink(engine: Engine) -> None:
+    """Makes a SQLite file as small as what it holds, unless somebody uses it or the disk is full.
+
+    Servers do so by themselves.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    raw = engine.raw_connection()
+    try:
+        with suppress(sqlite3.OperationalError), closing(raw.cursor()) as cursor:
+            cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        raw.close()
 
 
 def _configure(connection: Any, record: object) -> None:

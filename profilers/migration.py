@@ -15,20 +15,27 @@ class UnfitError(Exception):
     """A database that cannot be used as a cost store; the text says why."""
 
 
-def prepare(connection: Connection) -> None:
+def prepare(connection: Connection, create: bool = True) -> None:
     """Makes a store of an empty database, or brings an older store up to date.
 
     Of several processes that open a store at the same moment one does it, and the others wait.
     Before a SQLite file is brought up to date, its copy is put beside it as `FILE.schemaN.bak`.
 
+    Args:
+        connection: In a transaction, which the caller ends.
+        create: Whether to make a store of an empty database.
+
     Raises:
-        UnfitError: It holds something else, is of a newer version, or could not be copied.
+        UnfitError: It holds something else, is of a newer version, could not be copied, or is
+            empty and not to be filled.
     """
     lock(connection)
     there = set(inspect(connection).get_table_names())
     if schema_version.name not in there:
         if there:
             raise UnfitError(f"it holds other tables ({', '.join(sorted(there))})")
+        if not create:
+            raise UnfitError("it is empty")
         METADATA.create_all(connection)
         connection.execute(insert(schema_version).values(version=SCHEMA))
         connection.execute(insert(alembic_version).values(version_num=f"schema_{SCHEMA}"))
@@ -51,20 +58,23 @@ def lock(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
 
 
-def upgrade(connection: Connection, version: int) -> None:
-    """Runs the steps from a schema version to the newest, in the connection's transaction."""
+def upgrade(connection: Connection, version: int, to: int = SCHEMA) -> None:
+    """Runs the steps from one schema version to another, in the connection's transaction.
+
+    Version 0 is an empty database.
+    """
     # Seldom needed, and slow to import.
     from alembic.command import upgrade as run
     from alembic.config import Config
 
     alembic_version.create(connection, checkfirst=True)
-    if connection.scalar(select(func.count()).select_from(alembic_version)) == 0:
+    if version and connection.scalar(select(func.count()).select_from(alembic_version)) == 0:
         connection.execute(insert(alembic_version).values(version_num=f"schema_{version}"))
     config = Config(attributes={"connection": connection})
     folder = str(Path(__file__).parent / "migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    run(config, f"schema_{SCHEMA}")
+    run(config, f"schema_{to}")
 
 
 def _back_up(connection: Connection, version: int) -> None:

@@ -7,28 +7,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, Table, func, insert, select
+from sqlalchemy import URL, Connection, Row, Table, func, insert, select
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
-from profilers.database import advice, connect, database_url, is_url, redacted
+from profilers.database import (
+    advice,
+    connect,
+    database_url,
+    is_url,
+    redacted,
+    shrink,
+    size_bytes,
+)
 from profilers.environment import Environment
 from profilers.measurement import Measurement
 from profilers.migration import UnfitError, prepare
 from profilers.protocol import Protocol
+from profilers.store_rows import measurement, scales
 from profilers.tables import environments, models, rounds, sentinels
 from targets.errors import UsageError, WorkspaceError
 
-DRIFT = 0.02
-"""A session whose sentinel differs by more than this share from the usual one is rescaled."""
-MAX_DRIFT = 0.2
-"""Beyond this share a session is left as it is: its rounds then widen the interval."""
-
 _BATCH = 400
 _ENVIRONMENT = TypeAdapter(Environment)
-_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +82,25 @@ class CostStore:
     changes nothing, so that a run can be killed at any moment and started again.
     """
 
-    def __init__(self, url_or_path: str | Path) -> None:
+    def __init__(self, url_or_path: str | Path, *, create: bool = True) -> None:
         """Opens a store; creates it where there is none, and brings an older one up to date.
 
         Args:
             url_or_path: A file for SQLite, or the URL of any database that SQLAlchemy knows.
+            create: Whether to make a store where there is none.
 
         Raises:
-            WorkspaceError: It is read-only, damaged, of a newer version, or no cost store.
+            WorkspaceError: It is read-only, damaged, of a newer version, no cost store, or not
+                there and not to be made.
             UsageError: The text is no URL of a known database.
         """
         self.where = redacted(url_or_path)
         """What it was opened by, without a password."""
-        if not is_url(url_or_path):
-            self._make_folder(Path(url_or_path))
         url = database_url(url_or_path)
+        if not create:
+            self._require(url)
+        elif not is_url(url_or_path):
+            self._make_folder(Path(url_or_path))
         try:
             self._engine = connect(url)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
@@ -102,7 +109,7 @@ class CostStore:
             ) from error
         try:
             with self.transaction() as connection:
-                prepare(connection)
+                prepare(connection, create)
         except BaseException:
             self._engine.dispose()
             raise
@@ -213,18 +220,18 @@ class CostStore:
             select(rounds, models.c.name)
             .join(models, models.c.key == rounds.c.key)
             .where(rounds.c.environment == environment.fingerprint)
-            .order_by(rounds.c.id)
+            .order_by(rounds.c.measured, rounds.c.id)
         )
         if protocol is not None:
             query = query.where(rounds.c.protocol == protocol.digest)
         by_key: dict[str, list[Row[Any]]] = defaultdict(list)
         with self.transaction() as connection:
-            scales = _scales(connection, environment)
+            factors = scales(connection, environment)
             for batch in [None] if keys is None else _batches(keys):
                 part = query if batch is None else query.where(rounds.c.key.in_(batch))
                 for row in connection.execute(part):
                     by_key[row.key].append(row)
-        return {key: _measurement(rows, scales) for key, rows in by_key.items()}
+        return {key: measurement(rows, factors) for key, rows in by_key.items()}
 
     def environments(self) -> tuple[Environment, ...]:
         """Every environment in which something was measured, oldest first."""
@@ -234,9 +241,28 @@ class CostStore:
                 _ENVIRONMENT.validate_python(content) for content in connection.scalars(query)
             )
 
+    def size_bytes(self) -> int | None:
+        """Room that the store takes; None where the database does not tell."""
+        with self.transaction() as connection:
+            return size_bytes(connection)
+
+    def shrink(self) -> int | None:
+        """Gives back the room of what was removed, and returns the room that the store takes now.
+
+        Room that others use at the moment stays; a server gives it back by itself, in time.
+        """
+        shrink(self._engine)
+        return self.size_bytes()
+
+    @staticmethod
+    def plain(environment: Environment) -> dict[str, Any]:
+        """An environment as the plain data that a store keeps."""
+        content: dict[str, Any] = _ENVIRONMENT.dump_python(environment, mode="json")
+        return content
+
     @staticmethod
     def _add_environment(connection: Connection, environment: Environment) -> None:
-        content = _ENVIRONMENT.dump_python(environment, mode="json")
+        content = CostStore.plain(environment)
         fingerprint = environment.fingerprint
         _add(connection, environments, {"fingerprint": fingerprint, "content": content})
 
@@ -245,6 +271,13 @@ class CostStore:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unusable(f"{error.strerror}: {str(file.parent)!r}") from error
+
+    def _require(self, url: URL) -> None:
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+            raise WorkspaceError(
+                f"There is no cost store at {self.where!r}. Run 'derycc profile' to make one, or "
+                f"name another with --store."
+            )
 
     @contextmanager
     def transaction(self, dry: bool = False) -> Iterator[Connection]:
@@ -300,50 +333,3 @@ def _occupied(connection: Connection, row: dict[str, Any]) -> tuple[int, int]:
 def _batches(keys: Iterable[str]) -> list[list[str]]:
     ordered = list(dict.fromkeys(keys))
     return [ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH)]
-
-
-def _scales(connection: Connection, environment: Environment) -> dict[str, float]:
-    """For each session whose sentinel drifted a little, the factor that takes its samples back.
-
-    Drift shows at the round's beginning, middle and end alike. A sentinel that is now slower, now
-    faster than usual is noise, to which a correction would only add; one that drifted by more than
-    `MAX_DRIFT` tells of another state of the machine, which no factor describes.
-    """
-    query = select(sentinels.c.protocol, sentinels.c.session, sentinels.c.seconds).where(
-        sentinels.c.environment == environment.fingerprint
-    )
-    seen: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for protocol, session, seconds in connection.execute(query):
-        seen[protocol][session].append(seconds)
-    scales = {}
-    for sessions in seen.values():
-        usual = median(median(seconds) for seconds in sessions.values())
-        for session, seconds in sessions.items():
-            if min(seconds) > usual * (1 + DRIFT) or max(seconds) < usual * (1 - DRIFT):
-                factor = usual / median(seconds)
-                if 1 / (1 + MAX_DRIFT) <= factor <= 1 + MAX_DRIFT:
-                    scales[session] = factor
-    return scales
-
-
-def _measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measurement:
-    last = rows[-1]
-    newest = max(row.generation for row in rows if row.protocol == last.protocol)
-    used = [row for row in rows if (row.protocol, row.generation) == (last.protocol, newest)]
-    factors = tuple(scales.get(row.session, 1.0) for row in used)
-    joules = _known(row.joules for row in used)
-    return Measurement(
-        key=last.key,
-        name=last.name,
-        rounds=tuple(tuple(row.samples) for row in used),
-        load_seconds=tuple(row.load_seconds for row in used),
-        capped=any(row.capped for row in used),
-        scales=factors if any(factor != 1.0 for factor in factors) else (),
-        peak_bytes=max(_known(row.peak_bytes for row in used), default=None),
-        joules=median(joules) if joules else None,
-        contention=max(_known(row.contention for row in used), default=None),
-    )
-
-
-def _known(values: Iterable[_Number | None]) -> list[_Number]:
-    return [value for value in values if value is not None]

@@ -62,6 +62,14 @@ def environment() -> Environment:
     return Environment.capture(get_target("reference"), ReferenceBackend())
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where there is no store yet, in each kind of database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "anywhere.sqlite")
+    return str(request.getfixturevalue("postgres")())
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[CostStore]:
     with CostStore(tmp_path / "costs.sqlite") as store:

@@ -1,16 +1,19 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from profilers.environment import Environment
 from profilers.protocol import Protocol
 from profilers.store import CostStore, Round, RoundsDone
+from profilers.tables import rounds
 from targets.errors import UsageError, WorkspaceError
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +35,13 @@ with CostStore(sys.argv[1]) as store:
         store.add_round(environment, Protocol(), Round(sys.argv[2], "mine", index, (1.0,), 0.1))
         store.add_round(environment, Protocol(), Round("shared", "both", index, (2.0,), 0.1))
 """
+
+
+@pytest.fixture
+def store(where: str) -> Iterator[CostStore]:
+    """In each kind of database: what is tested with it is the contract of all of them."""
+    with CostStore(where) as store:
+        yield store
 
 
 def test_what_was_added_is_measured(
@@ -105,6 +115,40 @@ def test_an_older_generation_is_kept_but_not_used(
     assert store.rounds_done(environment, KEEP, ["a", "b"]) == {"a": RoundsDone(1, 1, 3)}
 
 
+def test_memory_energy_and_contention_are_kept_round_by_round(
+    store: CostStore, environment: Environment, round_of_a: Round
+) -> None:
+    first = replace(round_of_a, peak_bytes=5_000_000_000, joules=0.5, contention=0.01)
+    second = replace(round_of_a, index=1, peak_bytes=7_000_000_000, joules=0.25)
+    for done in (first, second, replace(round_of_a, index=2, joules=0.3, contention=0.2)):
+        store.add_round(environment, KEEP, done)
+
+    found = store.measurements(environment)["a"]
+
+    assert (found.peak_bytes, found.joules, found.contention) == (7_000_000_000, 0.3, 0.2)
+
+
+def test_what_no_round_knows_is_not_known(
+    store: CostStore, environment: Environment, round_of_a: Round
+) -> None:
+    store.add_round(environment, KEEP, round_of_a)
+
+    found = store.measurements(environment)["a"]
+
+    assert (found.peak_bytes, found.joules, found.contention) == (None, None, None)
+
+
+def test_a_round_of_a_new_generation_is_kept_even_if_its_index_was_taken_meanwhile(
+    store: CostStore, environment: Environment, round_of_a: Round
+) -> None:
+    store.add_round(environment, KEEP, round_of_a)
+    fresh = replace(round_of_a, generation=1, samples=(4.0,))
+
+    assert store.add_round(environment, KEEP, fresh)
+    assert store.measurements(environment)["a"].rounds == ((4.0,),)
+    assert store.rounds_done(environment, KEEP, ["a"]) == {"a": RoundsDone(1, 1, 2)}
+
+
 def test_thousands_of_models_can_be_asked_for_at_once(
     store: CostStore, environment: Environment, round_of_a: Round
 ) -> None:
@@ -168,11 +212,10 @@ def test_rounds_may_arrive_in_any_order_and_more_than_once(
     assert done == {"a": RoundsDone(0, 2, 2), "b": RoundsDone(0, 2, 2)}
 
 
-def test_two_processes_write_to_one_store(tmp_path: Path, environment: Environment) -> None:
-    path = tmp_path / "costs.sqlite"
+def test_two_processes_write_to_one_store(where: str, environment: Environment) -> None:
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), key],
+            [sys.executable, "-c", WRITER, where, key],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
@@ -190,7 +233,7 @@ def test_two_processes_write_to_one_store(tmp_path: Path, environment: Environme
         writer.communicate(timeout=120)
         codes.append(writer.returncode)
 
-    with CostStore(path) as store:
+    with CostStore(where) as store:
         done = store.rounds_done(environment, KEEP, ["left", "right", "shared"])
 
     assert codes == [0, 0]
@@ -253,7 +296,34 @@ def test_a_database_of_something_else_is_refused_and_left_as_it_is(tmp_path: Pat
     assert tables == [("songs",)]
 
 
-@pytest.mark.parametrize("url", ["nothing://", "no_such_database://host/name", "://"])
+def test_a_store_that_must_be_there_is_not_made(where: str) -> None:
+    with pytest.raises(WorkspaceError, match=r"There is no cost store|it is empty"):
+        CostStore(where, create=False)
+
+    assert not Path(where).exists()
+
+
+def test_a_store_that_must_be_there_is_opened(where: str) -> None:
+    CostStore(where).close()
+
+    with CostStore(where, create=False) as store:
+        assert store.environments() == ()
+
+
+def test_a_dry_transaction_leaves_nothing(
+    store: CostStore, environment: Environment, round_of_a: Round
+) -> None:
+    store.add_round(environment, KEEP, round_of_a)
+
+    with store.transaction(dry=True) as connection:
+        connection.execute(delete(rounds))
+
+    assert store.measurements(environment).keys() == {"a"}
+
+
+@pytest.mark.parametrize(
+    "url", ["nothing://", "no_such_database://host/name", "://", "postgresql://host:no-port/name"]
+)
 def test_a_url_of_no_known_database_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"Cannot open the cost store"):
         CostStore(url)
@@ -273,8 +343,24 @@ def test_a_store_that_is_damaged_while_open_is_a_workspace_error(
             store.add_round(environment, KEEP, round_of_a)
 
 
-def test_a_password_in_a_url_is_not_shown() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "no_such_database://ada:secret@host/name",
+        "postgresql://ada:secret@host:no-port/name",
+        "postgresql://ada:sec/ret@host/name?password=secret",
+        "postgresql://ada:secret@/name?host=/no/such/folder&password=secret",
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        CostStore("no_such_database://ada:secret@host/name")
+        CostStore(url)
 
+    assert "ada:***@" in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert "ret@" not in str(caught.value)
+
+
+def test_a_server_that_does_not_answer_is_a_workspace_error() -> None:
+    with pytest.raises(WorkspaceError, match=r"Cannot use the cost store 'postgresql://ada@/x"):
+        CostStore("postgresql://ada@/x?host=/no/such/folder")

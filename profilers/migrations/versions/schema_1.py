@@ -24,8 +24,8 @@ def upgrade() -> None:
     op.create_table(
         "rounds",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("key", sa.ForeignKey("models.key"), nullable=False),
-        sa.Column("environment", sa.ForeignKey("environments.fingerprint"), nullable=False),
+        sa.Column("key", sa.String(64), sa.ForeignKey("models.key"), nullable=False),
+        _environment(),
         sa.Column("protocol", sa.String(64), nullable=False),
         sa.Column("index", sa.Integer, nullable=False),
         sa.Column("generation", sa.Integer, nullable=False),
@@ -39,9 +39,14 @@ def upgrade() -> None:
     op.create_table(
         "sentinels",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("environment", sa.ForeignKey("environments.fingerprint"), nullable=False),
+        _environment(),
         sa.Column("protocol", sa.String(64), nullable=False),
         sa.Column("session", sa.String(64), nullable=False, index=True),
         sa.Column("seconds", sa.Float, nullable=False),
     )
     op.bulk_insert(sa.table("schema_version", sa.column("version", sa.Integer)), [{"version": 1}])
+
+
+def _environment() -> sa.Column[str]:
+    refers = sa.ForeignKey("environments.fingerprint")
+    return sa.Column("environment", sa.String(64), refers, nullable=False)

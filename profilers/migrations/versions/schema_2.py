@@ -97,7 +97,7 @@ def _move(
     before = dict(taken)
     for row in connection.execute(query).all():
         series = (row.key, row.protocol)
-        index = before.get(series, 0) + row.index
+        index = before.get(series, 0) + row._mapping["index"]  # a tuple has an `index` of its own
         taken[series] = max(taken[series], index + 1)
         connection.execute(
             sa.update(_rounds)

@@ -1,0 +1,72 @@
+"""From a store's rows to a measurement: which rounds count, and how drift is corrected."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, select
+
+from profilers.environment import Environment
+from profilers.measurement import Measurement
+from profilers.tables import sentinels
+
+DRIFT = 0.02
+"""A session whose sentinel differs by more than this share from the usual one is rescaled."""
+MAX_DRIFT = 0.2
+"""Beyond this share a session is left as it is: its rounds then widen the interval."""
+
+_Number = TypeVar("_Number", int, float)
+
+
+def scales(connection: Connection, environment: Environment) -> dict[str, float]:
+    """For each session whose sentinel drifted a little, the factor that takes its samples back.
+
+    Drift shows at the round's beginning, middle and end alike. A sentinel that is now slower, now
+    faster than usual is noise, to which a correction would only add; one that drifted by more than
+    `MAX_DRIFT` tells of another state of the machine, which no factor describes.
+    """
+    query = select(sentinels.c.protocol, sentinels.c.session, sentinels.c.seconds).where(
+        sentinels.c.environment == environment.fingerprint
+    )
+    seen: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for protocol, session, seconds in connection.execute(query):
+        seen[protocol][session].append(seconds)
+    factors = {}
+    for sessions in seen.values():
+        usual = median(median(seconds) for seconds in sessions.values())
+        for session, seconds in sessions.items():
+            if min(seconds) > usual * (1 + DRIFT) or max(seconds) < usual * (1 - DRIFT):
+                factor = usual / median(seconds)
+                if 1 / (1 + MAX_DRIFT) <= factor <= 1 + MAX_DRIFT:
+                    factors[session] = factor
+    return factors
+
+
+def measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measurement:
+    """The newest generation of one model's rounds under the protocol of the last of them.
+
+    Args:
+        rows: Rounds of one model and environment with the model's name, in the order of time.
+        scales: From `scales`.
+    """
+    last = rows[-1]
+    newest = max(row.generation for row in rows if row.protocol == last.protocol)
+    used = [row for row in rows if (row.protocol, row.generation) == (last.protocol, newest)]
+    factors = tuple(scales.get(row.session, 1.0) for row in used)
+    joules = _known(row.joules for row in used)
+    return Measurement(
+        key=last.key,
+        name=last.name,
+        rounds=tuple(tuple(row.samples) for row in used),
+        load_seconds=tuple(row.load_seconds for row in used),
+        capped=any(row.capped for row in used),
+        scales=factors if any(factor != 1.0 for factor in factors) else (),
+        peak_bytes=max(_known(row.peak_bytes for row in used), default=None),
+        joules=median(joules) if joules else None,
+        contention=max(_known(row.contention for row in used), default=None),
+    )
+
+
+def _known(values: Iterable[_Number | None]) -> list[_Number]:
+    return [value for value in values if value is not None]
