@@ -1,0 +1,58 @@
+"""What the benchmarks of the profiler share: blocks of untrained donors, and what they run on."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from backends.model import ExportedModel
+from backends.registry import get_backend
+from compiler.block_exports import BlockExports
+from compiler.cache import Cache
+from compiler.donors import Donors
+from compiler.progress import Silent
+from compiler.zoo import open_zoo
+from profilers.environment import Environment
+from profilers.profile import ProfileProgress
+from targets.target import Target
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def blocks(architectures: Sequence[str], sizes: Sequence[int]) -> list[ExportedModel]:
+    """Every block of every donor at every size in pixels, as ONNX; weights are random."""
+    with tempfile.TemporaryDirectory() as folder:
+        zoo = ",".join(f"random:{name}" for name in architectures)
+        donors = Donors(open_zoo(Path(folder), zoo, Silent()))
+        exports = BlockExports(donors, Cache(Path(folder) / "cache"))
+        return [
+            exports.block(block)
+            for size in sizes
+            for name in donors.names
+            for block in donors.dissection(name, size).blocks
+        ]
+
+
+def machine(target: Target) -> dict[str, object]:
+    """The date, the environment and the versions, for the result file."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": asdict(Environment.capture(target, get_backend(target.backend))),
+        "versions": {name: version(name) for name in ("numpy", "onnxruntime", "torch", "timm")},
+    }
+
+
+def told(progress: ProfileProgress) -> None:
+    """Prints how far a profile is, on one line."""
+    print(f"\r{progress.done}/{progress.total} {progress.eta_s:.0f} s left  ", end="", flush=True)
+
+
+def write(name: str, content: object) -> None:
+    """Writes a result file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"written to {path.relative_to(RESULTS.parent.parent)}")
