@@ -14,17 +14,16 @@ from profilers.tables import sentinels
 DRIFT = 0.02
 """A session whose sentinel differs by more than this share from the usual one is rescaled."""
 MAX_DRIFT = 0.2
-"""Beyond this share a session is left as it is: its rounds then widen the interval."""
+"""Beyond this share a session is left as it is, and what was measured in it is labelled noisy."""
 
 _Number = TypeVar("_Number", int, float)
 
 
 def scales(connection: Connection, environment: Environment) -> dict[str, float]:
-    """For each session whose sentinel drifted a little, the factor that takes its samples back.
+    """For each session whose sentinel drifted, the factor that would take its samples back.
 
     Drift shows at the round's beginning, middle and end alike. A sentinel that is now slower, now
-    faster than usual is noise, to which a correction would only add; one that drifted by more than
-    `MAX_DRIFT` tells of another state of the machine, which no factor describes.
+    faster than usual is noise, to which a correction would only add.
     """
     query = select(sentinels.c.protocol, sentinels.c.session, sentinels.c.seconds).where(
         sentinels.c.environment == environment.fingerprint
@@ -37,14 +36,15 @@ def scales(connection: Connection, environment: Environment) -> dict[str, float]
         usual = median(median(seconds) for seconds in sessions.values())
         for session, seconds in sessions.items():
             if min(seconds) > usual * (1 + DRIFT) or max(seconds) < usual * (1 - DRIFT):
-                factor = usual / median(seconds)
-                if 1 / (1 + MAX_DRIFT) <= factor <= 1 + MAX_DRIFT:
-                    factors[session] = factor
+                factors[session] = usual / median(seconds)
     return factors
 
 
 def measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measurement:
     """The newest generation of one model's rounds under the protocol of the last of them.
+
+    A session that drifted by more than `MAX_DRIFT` tells of another state of the machine, which no
+    factor describes: its rounds stay as they are, and the measurement says so.
 
     Args:
         rows: Rounds of one model and environment with the model's name, in the order of time.
@@ -53,7 +53,8 @@ def measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measureme
     last = rows[-1]
     newest = max(row.generation for row in rows if row.protocol == last.protocol)
     used = [row for row in rows if (row.protocol, row.generation) == (last.protocol, newest)]
-    factors = tuple(scales.get(row.session, 1.0) for row in used)
+    drifts = [scales.get(row.session, 1.0) for row in used]
+    factors = tuple(1.0 if _far(drift) else drift for drift in drifts)
     joules = _known(row.joules for row in used)
     return Measurement(
         key=last.key,
@@ -65,7 +66,12 @@ def measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measureme
         peak_bytes=max(_known(row.peak_bytes for row in used), default=None),
         joules=median(joules) if joules else None,
         contention=max(_known(row.contention for row in used), default=None),
+        drift=max((abs(1 / drift - 1) for drift in drifts if _far(drift)), default=None),
     )
+
+
+def _far(factor: float) -> bool:
+    return not 1 / (1 + MAX_DRIFT) <= factor <= 1 + MAX_DRIFT
 
 
 def _known(values: Iterable[_Number | None]) -> list[_Number]:
