@@ -10,7 +10,8 @@ from backends.registry import get_backend, list_backends
 from derycc import __version__
 from targets.errors import DeryccError
 from targets.machine import container_quota, cpu_model, governor, memory_bytes, turbo, usable_cores
-from targets.target import list_targets
+from targets.registry import Entry, entries
+from targets.target import Target
 
 REQUIRED = (
     "torch",
@@ -66,7 +67,7 @@ class Diagnosis:
         machine: the facts of this machine.
         packages: (package, version) pairs, None for what is not installed.
         backends: every backend of the registry.
-        targets: the shipped targets with their settings on this machine.
+        targets: every target with its settings on this machine.
         home: the folder that keeps weights, measurements and builds.
         home_problem: why that folder cannot be written, None where it can.
     """
@@ -127,10 +128,7 @@ def diagnose(home: Path) -> Diagnosis:
         machine=_machine(),
         packages=tuple((name, _installed(name)) for name in (*REQUIRED, *OPTIONAL)),
         backends=tuple(_status(name) for name in list_backends()),
-        targets=tuple(
-            f"{target.name}: backend {target.backend}, threads {target.threads}"
-            for target in list_targets()
-        ),
+        targets=tuple(_target(entry) for entry in entries()),
         home=str(home),
         home_problem=_home_problem(home),
     )
@@ -163,6 +161,13 @@ def _status(name: str) -> BackendStatus:
     problem = backend.unavailable()
     versions = () if problem else tuple(sorted(backend.versions().items()))
     return BackendStatus(name, problem, versions)
+
+
+def _target(entry: Entry) -> str:
+    if entry.found is None:
+        return f"{entry.name}: its file cannot be used; derycc targets list says why"
+    target = Target.from_found(entry.found)
+    return f"{target.name}: backend {target.backend}, threads {target.threads}"
 
 
 def _home_problem(home: Path) -> str | None:

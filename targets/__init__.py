@@ -1,1 +1,1 @@
-"""What a device is: targets, budgets, machine facts and errors (standard library only)."""
+"""What a device is: targets and their files, budgets, machine facts and errors."""

@@ -6,6 +6,7 @@
     │   └── WorkspaceError          a workspace folder or cost store that cannot be used
     ├── InfeasibleError         3   no network fits the budget
     ├── BudgetMissedError       4   the measured engine is slower than the budget
+    ├── StaleCostsError         4   what the cost store says is not what is measured now
     ├── VerificationError       5   the engine does not compute what the network computes
     ├── TargetUnavailableError  6   the device or its runtime is absent, unreachable or busy
     ├── ZooError                7   weights or models cannot be used
@@ -71,6 +72,12 @@ class InfeasibleError(DeryccError):
 
 class BudgetMissedError(DeryccError):
     """The measured engine does not meet the budget."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class StaleCostsError(DeryccError):
+    """Models of the cost store take another time now than it says, or that cannot be told."""
 
     exit_code: ClassVar[int] = 4
 

@@ -1,29 +1,42 @@
 """`Target`: which device runs the network, and how; one short string describes it."""
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from targets.errors import UnknownNameError, UsageError
+from targets.errors import UsageError
 from targets.machine import usable_cores
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_PRECISIONS = ("bf16", "fp16", "fp32", "int8")
+from targets.registry import Found, entries, find, split_reference
+from targets.settings import (
+    OPTIONS,
+    PHYSICAL,
+    check_affinity,
+    check_backend,
+    check_name,
+    check_power_mode,
+    check_precisions,
+    check_threads,
+    check_transport,
+    read_options,
+    write_options,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A device, its runtime, and the settings that a latency depends on.
 
+    A target is what a TOML file says, on this machine: `threads` is a number here.
+
     Attributes:
-        name: A shipped target's name, such as `cpu`.
+        name: The name in its file, such as `cpu`.
         backend: The runtime's name in `backends.registry`.
         threads: Threads of one inference, the calling thread included.
         precisions: Precisions that may be used.
         spinning: Whether idle threads spin instead of sleeping.
         affinity: Logical processors, one a thread, the calling thread's first; empty: unpinned.
         transport: How the device is reached.
+        power_mode: The power mode that the machine must be in; None: any.
+        path: Absolute path of its file where the target was asked for by path; else empty.
     """
 
     name: str
@@ -33,48 +46,76 @@ class Target:
     spinning: bool = True
     affinity: tuple[int, ...] = ()
     transport: Literal["local"] = "local"
+    power_mode: str | None = None
+    path: str = ""
 
     def __post_init__(self) -> None:
         """Checks every field; see the class for what each means."""
-        if self.name not in _SHIPPED:
-            raise UnknownNameError("target", self.name, _SHIPPED)
-        if not _NAME.fullmatch(self.backend):
-            raise UsageError(
-                f"Cannot use {self.backend!r} as a backend's name. Use lower-case letters, digits, "
-                f"'-', '_' and '.', e.g. ort."
-            )
-        if self.threads < 1:
-            raise UsageError(f"Cannot use {self.threads} threads. Use a whole number from 1 up.")
-        if self.transport != "local":
-            raise UnknownNameError("transport", self.transport, ("local",))
-        _check_precisions(self.precisions)
-        _check_affinity(self.affinity, self.threads)
+        check_name(self.name)
+        check_backend(self.backend)
+        check_threads(self.threads)
+        check_transport(self.transport)
+        check_precisions(self.precisions)
+        check_affinity(self.affinity, self.threads)
+        check_power_mode(self.power_mode)
 
     def __str__(self) -> str:
-        """The name and what differs from the shipped target; parses to an equal target."""
-        shipped = _SHIPPED[self.name]()
-        options = [
-            f"{option}={_WRITERS[option](getattr(self, option))}"
-            for option in _OPTIONS
-            if getattr(self, option) != getattr(shipped, option)
-        ]
-        return f"{self.name}:{','.join(options)}" if options else self.name
+        """Its name or path and what differs from its file; parses to an equal target."""
+        options = self.settings
+        base = self._base()
+        if base is not None:
+            same = base.settings
+            options = {name: value for name, value in options.items() if value != same[name]}
+        reference = self.path or self.name
+        return f"{reference}:{write_options(options)}" if options else reference
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by its option's name, in the order in which options are written."""
+        return {option: getattr(self, option) for option in OPTIONS}
 
     @classmethod
     def parse(cls, text: str) -> "Target":
-        """Reads `NAME` or `NAME:OPTION=VALUE,...`, e.g. `cpu:threads=2,spinning=off`.
+        """Reads `NAME`, `FILE.toml`, or one of these with `:OPTION=VALUE,...` behind it.
 
-        Several precisions or processors are joined by `+`: `cpu:threads=2,affinity=0+1`.
+        `cpu:threads=2,spinning=off` changes two settings. Several precisions or processors are
+        joined by `+`: `cpu:threads=2,affinity=0+1`.
 
         Raises:
             UnknownNameError: No such target or option.
-            UsageError: A value that its option cannot have.
+            UsageError: A file that cannot be used, or a value that its option cannot have.
         """
-        name, colon, rest = text.strip().partition(":")
-        if name not in _SHIPPED:
-            raise UnknownNameError("target", name, _SHIPPED)
-        target = _SHIPPED[name]()
-        return replace(target, **_read_options(text, rest)) if colon else target
+        reference, options = split_reference(text)
+        target = cls.from_found(find(reference))
+        if options is None:
+            return target
+        values = read_options(text, options)
+        if "threads" in values:
+            values["threads"] = _count(values["threads"])
+        return replace(target, **values)
+
+    @classmethod
+    def from_found(cls, found: Found) -> "Target":
+        """What a target's file means on this machine."""
+        file = found.file
+        return cls(
+            name=file.name,
+            backend=file.backend,
+            threads=_count(file.threads),
+            precisions=file.precisions,
+            spinning=file.spinning,
+            affinity=file.affinity,
+            transport=file.transport.kind,
+            power_mode=file.power_mode,
+            path=str(found.path) if found.source == "path" else "",
+        )
+
+    def _base(self) -> "Target | None":
+        """The target as its file has it; None where there is no such file any more."""
+        try:
+            return Target.from_found(find(self.path or self.name))
+        except UsageError:
+            return None
 
 
 def get_target(text: str) -> Target:
@@ -83,96 +124,13 @@ def get_target(text: str) -> Target:
 
 
 def list_targets() -> tuple[Target, ...]:
-    """Every shipped target with its settings on this machine, by name."""
-    return tuple(_SHIPPED[name]() for name in sorted(_SHIPPED))
+    """Every target that has a name and can be read, with its settings on this machine, by name.
+
+    Raises:
+        UsageError: The user's folder of targets cannot be read.
+    """
+    return tuple(Target.from_found(entry.found) for entry in entries() if entry.found is not None)
 
 
-def _cpu() -> Target:
-    return Target(name="cpu", backend="ort", threads=usable_cores())
-
-
-def _reference() -> Target:
-    return Target(name="reference", backend="reference", threads=1)
-
-
-def _read_options(text: str, rest: str) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for part in rest.split(","):
-        option, equals, value = (item.strip() for item in part.partition("="))
-        if not equals or not value:
-            raise UsageError(
-                f"Cannot read {part!r} in the target {text!r}. Write options as NAME=VALUE, "
-                f"separated by commas, e.g. cpu:threads=2,spinning=off."
-            )
-        if option not in _READERS:
-            raise UnknownNameError("target option", option, _READERS)
-        if option in values:
-            raise UsageError(f"The target {text!r} sets {option!r} twice. Set it once.")
-        values[option] = _READERS[option](value)
-    return values
-
-
-def _read_threads(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", value):
-        raise UsageError(
-            f"Cannot read {value!r} as a number of threads. Use a whole number from 1 up, "
-            f"e.g. threads=2."
-        )
-    return int(value)
-
-
-def _read_switch(value: str) -> bool:
-    if value not in ("on", "off"):
-        raise UsageError(f"Cannot read {value!r} as a switch. Use on or off, e.g. spinning=off.")
-    return value == "on"
-
-
-def _read_affinity(value: str) -> tuple[int, ...]:
-    if value == "any":
-        return ()
-    if not re.fullmatch(r"[0-9]{1,6}(\+[0-9]{1,6})*", value):
-        raise UsageError(
-            f"Cannot read {value!r} as an affinity. Join one processor number a thread by '+', "
-            f"e.g. threads=2,affinity=0+1, or use affinity=any."
-        )
-    return tuple(int(part) for part in value.split("+"))
-
-
-def _check_precisions(precisions: tuple[str, ...]) -> None:
-    for precision in precisions:
-        if precision not in _PRECISIONS:
-            raise UnknownNameError("precision", precision, _PRECISIONS)
-    if not precisions or len(set(precisions)) < len(precisions):
-        raise UsageError(
-            f"Cannot use the precisions {precisions}. Name each once and at least one, e.g. fp32."
-        )
-
-
-def _check_affinity(affinity: tuple[int, ...], threads: int) -> None:
-    if not affinity:
-        return
-    if len(affinity) != threads or len(set(affinity)) < threads or min(affinity) < 0:
-        raise UsageError(
-            f"Cannot pin {threads} threads to the processors {list(affinity)}. Name one different "
-            f"processor for every thread, e.g. threads=2,affinity=0+1."
-        )
-
-
-_SHIPPED: dict[str, Callable[[], Target]] = {"cpu": _cpu, "reference": _reference}
-_READERS: dict[str, Callable[[str], object]] = {
-    "backend": str,
-    "threads": _read_threads,
-    "precisions": lambda value: tuple(value.split("+")),
-    "spinning": _read_switch,
-    "affinity": _read_affinity,
-    "transport": str,
-}
-_WRITERS: dict[str, Callable[..., str]] = {
-    "backend": str,
-    "threads": str,
-    "precisions": "+".join,
-    "spinning": lambda value: "on" if value else "off",
-    "affinity": lambda value: "+".join(str(core) for core in value) or "any",
-    "transport": str,
-}
-_OPTIONS = tuple(item.name for item in fields(Target) if item.name != "name")
+def _count(threads: int | str) -> int:
+    return usable_cores() if threads == PHYSICAL else int(threads)

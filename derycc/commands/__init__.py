@@ -2,7 +2,18 @@
 
 import typer
 
-from derycc.commands import build, check, demo, partition, profile, recipe, sweep, zoo
+from derycc.commands import (
+    build,
+    check,
+    demo,
+    doctor,
+    partition,
+    profile,
+    recipe,
+    sweep,
+    targets,
+    zoo,
+)
 
 
 def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
@@ -10,6 +21,7 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
     zoo_app.command("list")(zoo.zoo_list)
     zoo_app.command("show")(zoo.zoo_show)
     zoo_app.command("fetch")(zoo.zoo_fetch)
+    app.add_typer(targets.app, name="targets")
     app.add_typer(recipe.app, name="recipe")
     for command in (
         profile.profile,
@@ -19,5 +31,6 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
         check.bench,
         check.verify,
         demo.demo,
+        doctor.doctor,
     ):
         app.command()(command)

@@ -19,6 +19,7 @@ def targets(draw: st.DrawFn) -> Target:
         precisions=tuple(draw(st.lists(known, min_size=1, unique=True))),
         spinning=draw(st.booleans()),
         affinity=tuple(draw(st.one_of(st.just([]), cores))),
+        power_mode=draw(st.sampled_from([None, "MAXN", "mode 0", "15W+"])),
     )
 
 
@@ -61,7 +62,7 @@ def test_affinity_any_is_no_affinity() -> None:
         (
             "cpu:thread=2",
             "Unknown target option 'thread'. Did you mean 'threads'? Known: affinity, backend, "
-            "precisions, spinning, threads, transport.",
+            "power_mode, precisions, spinning, threads, transport.",
         ),
         ("cpu:precisions=fp23", "Unknown precision 'fp23'."),
         ("cpu:transport=pigeon", "Unknown transport 'pigeon'. Known: local."),
@@ -90,6 +91,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(text: str, message: str
         ("cpu:affinity=x", "Cannot read 'x' as an affinity."),
         ("cpu:precisions=fp32+fp32", "Cannot use the precisions ('fp32', 'fp32')."),
         ("cpu:backend=O R T", "Cannot use 'O R T' as a backend's name."),
+        ("cpu:power_mode=a:b", "Cannot use 'a:b' as a power mode. Use the name that the machine"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_what_to_write(text: str, message: str) -> None:
@@ -102,3 +104,16 @@ def test_a_value_that_cannot_be_is_refused_with_what_to_write(text: str, message
 def test_a_target_must_have_a_precision() -> None:
     with pytest.raises(UsageError, match=r"at least one"):
         Target("cpu", "ort", 1, precisions=())
+
+
+def test_a_target_must_have_a_name_that_can_be_asked_for() -> None:
+    with pytest.raises(UsageError, match=r"Cannot use 'My Box' as a target's name"):
+        Target("My Box", "ort", 1)
+
+
+def test_a_power_mode_is_asked_for_or_not() -> None:
+    target = get_target("reference:power_mode=MAXN SUPER")
+
+    assert target.power_mode == "MAXN SUPER"
+    assert str(target) == "reference:power_mode=MAXN SUPER"
+    assert get_target("reference:power_mode=any") == get_target("reference")

@@ -1,0 +1,187 @@
+"""`TargetDiagnosis`: whether a target can be used on this machine, and what makes it noisy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from backends.registry import get_backend
+from targets.errors import DeryccError, TargetUnavailableError
+from targets.facts import Facts
+from targets.settings import write_option
+from targets.target import Target
+
+BUSY_LOAD = 0.5
+"""Processes running beside derycc, on average, from which timings are disturbed."""
+
+_STAND_IN = "reference"
+"""The backend whose clock is computed: cores, clocks and load do not matter to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDiagnosis:
+    """What `derycc doctor --target` says.
+
+    Attributes:
+        target: The target, with its settings on this machine.
+        problems: What keeps it from being used here and what to do, one paragraph each.
+        remarks: What makes it slow or its timings noisy; it can be used all the same.
+    """
+
+    target: Target
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether networks can be measured and built for it here."""
+        return not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the target can be used here, else that of a target that is unavailable."""
+        return 0 if self.usable else TargetUnavailableError.exit_code
+
+    def lines(self) -> tuple[str, ...]:
+        """The diagnosis as text for a reader."""
+        verdict = "can be used here" if self.usable else "cannot be used here"
+        return (
+            f"{'target':<18}{self.target}",
+            *setting_lines(self.target),
+            "",
+            *(f"problem: {text}" for text in self.problems),
+            *(f"remark: {text}" for text in self.remarks),
+            f"The target {str(self.target)!r} {verdict}.",
+        )
+
+    def data(self) -> dict[str, Any]:
+        """The diagnosis as plain data."""
+        return {
+            "target": str(self.target),
+            "settings": self.target.settings,
+            "usable": self.usable,
+            "problems": self.problems,
+            "remarks": self.remarks,
+        }
+
+
+def setting_lines(target: Target) -> tuple[str, ...]:
+    """A line for every setting, as its option would be written."""
+    return tuple(
+        f"{name.replace('_', ' '):<18}{write_option(name, value)}"
+        for name, value in target.settings.items()
+    )
+
+
+def examine(target: Target, facts: Facts) -> TargetDiagnosis:
+    """Compares a target with the machine that this process runs on; measures nothing.
+
+    Args:
+        target: The target that is asked about.
+        facts: Of this machine.
+    """
+    problems = [*_backend_problems(target.backend), *_mode_problems(target, facts)]
+    remarks: list[str] = []
+    if target.backend != _STAND_IN:
+        problems += [*_thread_problems(target, facts), *_affinity_problems(target, facts)]
+        remarks += [*_precision_remarks(target, facts), *_core_remarks(target, facts)]
+        remarks += _clock_remarks(facts)
+    return TargetDiagnosis(target, tuple(problems), tuple(remarks))
+
+
+def _backend_problems(name: str) -> list[str]:
+    try:
+        problem = get_backend(name).unavailable()
+    except DeryccError as error:
+        problem = str(error)
+    return [problem] if problem else []
+
+
+def _mode_problems(target: Target, facts: Facts) -> list[str]:
+    asked, found = target.power_mode, facts.power_mode
+    if asked is None or asked == found:
+        return []
+    there = "does not tell its power mode" if found is None else f"is in the power mode {found!r}"
+    return [
+        f"The target asks for the power mode {asked!r}, and this machine {there}. Set the mode "
+        f"(nvpmodel on a Jetson, powerprofilesctl on a laptop), or use power_mode=any."
+    ]
+
+
+def _thread_problems(target: Target, facts: Facts) -> list[str]:
+    there = len(facts.processors)
+    if target.threads > there:
+        return [
+            f"The target asks for {target.threads} threads; this process may use {there} "
+            f"processors. Use threads={facts.cores}, as many as there are physical cores."
+        ]
+    if facts.quota is not None and target.threads > max(1, facts.quota):
+        return [
+            f"The target asks for {target.threads} threads; the container allows "
+            f"{facts.quota:g} processors' worth of time. Use threads={facts.cores}, or raise the "
+            f"container's quota."
+        ]
+    return []
+
+
+def _affinity_problems(target: Target, facts: Facts) -> list[str]:
+    absent = sorted(set(target.affinity) - set(facts.processors))
+    if target.affinity and not facts.pinnable:
+        return ["The target pins its threads, which this system does not offer. Use affinity=any."]
+    if absent:
+        return [
+            f"The target pins threads to the processors {absent}; this process may use "
+            f"{list(facts.processors)}. Choose among these, or use affinity=any."
+        ]
+    return []
+
+
+def _precision_remarks(target: Target, facts: Facts) -> list[str]:
+    remarks = []
+    if "int8" in target.precisions and not facts.int8_flags:
+        why = (
+            "this processor has no VNNI or dot product instructions"
+            if facts.flags
+            else "this system does not tell whether the processor has instructions for it"
+        )
+        remarks.append(f"int8 works, but may be slower than fp32: {why}.")
+    half = [name for name in target.precisions if name in ("bf16", "fp16")]
+    if half:
+        remarks.append(
+            f"{' and '.join(half)} on a processor: ONNX Runtime converts most of it to fp32 and "
+            f"back, which works, but is rarely faster than fp32."
+        )
+    return remarks
+
+
+def _core_remarks(target: Target, facts: Facts) -> list[str]:
+    remarks = []
+    if facts.cores < target.threads <= len(facts.processors):
+        remarks.append(
+            f"{target.threads} threads share {facts.cores} physical cores, which is usually slower "
+            f"and always noisier than one thread a core."
+        )
+    if facts.quota is not None:
+        remarks.append(
+            f"This container is stopped when it has used {facts.quota:g} processors' worth of "
+            f"time, which shows as rare, very slow runs."
+        )
+    if facts.load is not None and facts.load >= BUSY_LOAD:
+        remarks.append(
+            f"The load average is {facts.load:g} on {facts.cores} cores: other programs are "
+            f"running. Close them before measuring, or expect noisy measurements."
+        )
+    return remarks
+
+
+def _clock_remarks(facts: Facts) -> list[str]:
+    remarks = []
+    if facts.governor not in (None, "performance"):
+        remarks.append(
+            f"The frequency governor is {facts.governor}: clocks rise and fall with the load. For "
+            f"steady timings set it to performance (cpupower frequency-set -g performance)."
+        )
+    if facts.turbo == "on":
+        remarks.append(
+            "Boost clocks are on: the first seconds run faster than the rest. They are part of "
+            "what a user sees; switch them off only to compare measurements."
+        )
+    return remarks
