@@ -122,6 +122,23 @@ def test_operators_without_integer_kernels_stay_float() -> None:
     assert [node.op_type for node in nodes(found)] == ["Erf", "Neg"]
 
 
+@pytest.mark.parametrize(("norm", "converted"), [(False, True), (True, False)])
+def test_sums_stay_float_beside_a_normalization_of_activations(norm: bool, converted: bool) -> None:
+    weights = {"w": np.ones((8, 8, 1, 1), np.float32), "s": np.ones(6, np.float32)}
+    parts = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("LayerNormalization", ["c", "s"], ["n"]),
+        helper.make_node("Add", ["x", "n" if norm else "c"], ["y"]),
+    ]
+    kept = [part for part in parts if norm or part.op_type != "LayerNormalization"]
+
+    found = nodes(quantize(exported(kept, weights), samples(0), UNSIGNED))
+
+    (added,) = [node for node in found if node.op_type == "Add"]
+    readers = [node.op_type for node in found if added.output[0] in node.input]
+    assert readers == (["QuantizeLinear"] if converted else [])
+
+
 def test_only_operator_sets_that_are_used_are_imported(residual: ExportedModel) -> None:
     found = ModelProto.FromString(quantize(residual, samples(0), UNSIGNED).onnx)
 
