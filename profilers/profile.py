@@ -1,9 +1,22 @@
-"""`profile`: measures models on a target, round by round in fresh processes, into a cost store."""
+"""`profile`: measures models on a target, round by round in fresh processes, into a cost store.
+
+Models of one structure are measured once. Every round is a fresh process that measures all models
+in a random order, with a sentinel first, in the middle and last. Each measurement is in the store
+before the next one begins, so that a run that is stopped goes on where it was. A model whose
+interval is still too wide after the protocol's rounds gets more, up to the protocol's `max_rounds`;
+a model that the store had already does not.
+
+With a time limit, as many models of highest priority are measured together as are sure to fit, then
+the next as many, at the pace that was seen. Once the limit has passed, the measurement that is
+running is the last. Models without all their rounds are then named in the table's `unmeasured`;
+what was measured of them is in the store for the next run.
+"""
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from time import monotonic
 from uuid import uuid4
@@ -19,14 +32,13 @@ from profilers.inputs import Inputs, normal_inputs, write_inputs
 from profilers.jobs import Entry, Job, Reading
 from profilers.measurement import NOISY_HALF_WIDTH
 from profilers.protocol import Protocol
-from profilers.selection import Pace, by_priority, choose
+from profilers.selection import Limit, Pace, choose
 from profilers.sentinel import SENTINEL, sentinel_model
 from profilers.store import CostStore, Round, RoundsDone
-from targets.errors import Interrupted, TargetUnavailableError, UsageError
+from targets.errors import Interrupted, TargetUnavailableError
 from targets.target import Target
 
 _DEFAULT = Protocol()
-_NO_PRIORITY: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ def plan(
     budget_seconds: float | None = None,
 ) -> ProfilePlan:
     """What `profile` would do with these arguments; measures nothing."""
-    _check_budget(budget_seconds)
+    limit = Limit(budget_seconds)
     distinct = _distinct(models)
     environment = _capture(target)
     done = store.rounds_done(environment, protocol, distinct)
@@ -89,14 +101,13 @@ def plan(
         if (lacking := protocol.rounds - done.get(key, RoundsDone()).rounds) > 0
     }
     pace = Pace.slowest(protocol)
-    limit = budget_seconds
     return ProfilePlan(
         total=len(models),
         distinct=len(distinct),
         cached=len(distinct) - len(missing),
         to_measure=len(missing),
         estimated_seconds=pace.seconds(max(missing.values(), default=0), sum(missing.values())),
-        fits=None if limit is None else len(choose(missing, _NO_PRIORITY, pace, limit)),
+        fits=None if limit.seconds is None else len(choose(missing, limit, pace, limit.seconds)),
     )
 
 
@@ -114,17 +125,6 @@ def profile(
 ) -> CostTable:
     """Measures what the store does not have yet and returns the cost of every model.
 
-    Models of one structure are measured once. Every round is a fresh process that measures all
-    models in a random order, with a sentinel first, in the middle and last. Each measurement is
-    in the store before the next one begins, so that a run that is stopped goes on where it was.
-    A model whose interval is still too wide after the protocol's rounds gets more, up to its
-    `max_rounds`; a model that the store had already does not.
-
-    With a time limit, as many models of highest priority are measured together as are sure to
-    fit, then the next as many, at the pace that was seen. Once the limit has passed, the
-    measurement that is running is the last. Models without all their rounds are then named in
-    the table's `unmeasured`; what was measured of them is in the store for the next run.
-
     Args:
         models: Models to measure.
         target: The device and its settings.
@@ -133,26 +133,18 @@ def profile(
         inputs: Makes a model's inputs; None: seeded standard normal numbers.
         progress: Is told after each measurement.
         fresh: Measures all rounds anew and uses only these.
-        priority: How much it matters to know a model's cost, by its structure; those that are not
-            named have 0. It only counts with a time limit.
+        priority: What is measured first where time is limited: a number by structure, else 0.
         budget_seconds: The time limit; None: everything is measured.
 
     Raises:
-        UsageError: The time limit is no positive number.
+        UsageError: The time limit is no time.
         TargetUnavailableError: The runtime is not installed, or no model at all could be measured.
         WorkspaceError: The store cannot be used.
         Interrupted: The user pressed Ctrl-C; the store keeps what was measured.
     """
-    _check_budget(budget_seconds)
-    run = _Run(_distinct(models), target, store, protocol, inputs, progress)
-    run.limit(priority or _NO_PRIORITY, budget_seconds)
-    try:
-        run.measure(fresh)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"Profiling was interrupted after {run.done} of {run.total} measurements. They are "
-            f"kept: the same command goes on from there."
-        ) from None
+    limit = Limit(budget_seconds, priority or {})
+    run = _Run(_distinct(models), target, store, protocol, inputs, progress, limit)
+    run.measure(fresh)
     return run.table()
 
 
@@ -167,6 +159,7 @@ class _Run:
         protocol: Protocol,
         inputs: Inputs | None,
         progress: Callable[[ProfileProgress], None] | None,
+        limit: Limit,
     ) -> None:
         self._models = models
         self._target = target
@@ -178,8 +171,7 @@ class _Run:
         self._failures: dict[str, str] = {}
         self._have: dict[str, RoundsDone] = {}
         self._start = monotonic()
-        self._deadline: float | None = None
-        self._priority = _NO_PRIORITY
+        self._limit = limit
         self._wanted = protocol.rounds
         self._turn = 0
         self._in_rounds = 0.0
@@ -187,13 +179,8 @@ class _Run:
         self.done = 0
         self.total = 0
 
-    def limit(self, priority: Mapping[str, float], seconds: float | None) -> None:
-        """Sets a time limit, from the beginning of the run."""
-        self._priority = priority
-        self._deadline = None if seconds is None else self._start + seconds
-
     def measure(self, fresh: bool) -> None:
-        """Measures set after set of models until all have their rounds, or the time is over."""
+        """Measures whatever has not all its rounds, or all models anew."""
         found = self._store.rounds_done(self._environment, self._protocol, self._models)
         self._have = {key: found.get(key, RoundsDone()) for key in self._models}
         if fresh:
@@ -201,12 +188,13 @@ class _Run:
                 key: RoundsDone(have.generation + 1, 0, have.next_index)
                 for key, have in self._have.items()
             }
-        new = [key for key in self._models if self._missing(key)]
-        self.total = sum(self._missing(key) for key in new)
-        while keys := self._next_set():
-            self._measure(keys, self._protocol.rounds)
-        if not self._over():
-            self._measure(self._wide(new), self._protocol.max_rounds)
+        try:
+            self._measure_all()
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"Profiling was interrupted after {self.done} of {self.total} measurements. They "
+                f"are kept: the same command goes on from there."
+            ) from None
 
     def table(self) -> CostTable:
         """The cost of every model, from the store."""
@@ -224,22 +212,31 @@ class _Run:
     def _missing(self, key: str) -> int:
         return max(0, self._protocol.rounds - self._have[key].rounds)
 
-    def _over(self) -> bool:
-        return self._deadline is not None and monotonic() >= self._deadline
+    def _left(self) -> float:
+        """Seconds until the limit."""
+        seconds = self._limit.seconds
+        return inf if seconds is None else self._start + seconds - monotonic()
+
+    def _measure_all(self) -> None:
+        """Set after set of models until all have their rounds, or the time is over."""
+        new = [key for key in self._models if self._missing(key)]
+        self.total = sum(self._missing(key) for key in new)
+        while keys := self._next_set():
+            self._measure(keys, self._protocol.rounds)
+        if self._left() > 0:
+            self._measure(self._wide(new), self._protocol.max_rounds)
 
     def _next_set(self) -> tuple[str, ...]:
         """The models that are measured together next; none when all are, or the time is over."""
+        left = self._left()
         missing = {
             key: lacking
             for key in self._models
             if key not in self._failures and (lacking := self._missing(key))
         }
-        if self._deadline is None or self._over():
-            return () if self._over() else tuple(missing)
-        left = self._deadline - monotonic()
-        chosen = choose(missing, self._priority, self._pace(), left)
-        # Nothing is sure to fit at first, but limits are rarely reached: one model is tried.
-        return chosen if chosen or self.done else by_priority(missing, self._priority)[:1]
+        chosen = choose(missing, self._limit, self._pace(), left)
+        # Nothing may be sure to fit at first, but limits are rarely reached: one model is tried.
+        return chosen if chosen or self.done or left <= 0 else self._limit.order(missing)[:1]
 
     def _pace(self) -> Pace:
         if not self.done:
@@ -270,7 +267,7 @@ class _Run:
                 # Models of which a part is there already join from the first pass on.
                 left = [key for key in needed if self._have[key].rounds < rounds]
                 left = [key for key in left if key not in self._failures]
-                if left and not self._over():
+                if left and self._left() > 0:
                     self._round(Path(folder), left)
 
     def _round(self, folder: Path, waiting: Sequence[str]) -> None:
@@ -288,7 +285,7 @@ class _Run:
                 now = monotonic()
                 self._in_models += 0.0 if reading.key == SENTINEL else now - last
                 last = now
-                if self._over():
+                if self._left() <= 0:
                     break
         self._turn += 1
         self._in_rounds += monotonic() - start
@@ -335,8 +332,7 @@ class _Run:
             return
         elapsed = monotonic() - self._start
         eta = elapsed / self.done * (self.total - self.done)
-        if self._deadline is not None:
-            eta = min(eta, max(0.0, self._deadline - monotonic()))
+        eta = max(0.0, min(eta, self._left()))
         self._progress(ProfileProgress(self.done, self.total, name, elapsed, eta))
 
 
@@ -353,11 +349,3 @@ def _capture(target: Target) -> Environment:
     if reason:
         raise TargetUnavailableError(f"The target {str(target)!r} cannot be used here: {reason}")
     return Environment.capture(target, backend)
-
-
-def _check_budget(seconds: float | None) -> None:
-    if seconds is not None and not 0 < seconds < float("inf"):
-        raise UsageError(
-            f"Cannot profile with a time limit of {seconds} s. Give seconds above 0, or no limit "
-            f"to measure everything."
-        )

@@ -1,9 +1,10 @@
 """Which models are measured first where the time does not suffice for all."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from profilers.protocol import Protocol
+from targets.errors import UsageError
 
 SENTINELS = 3
 """Measurements of the sentinel in every round."""
@@ -35,28 +36,47 @@ class Pace:
         return rounds * self.round_seconds + measurements * self.model_seconds
 
 
-def by_priority(keys: Mapping[str, int], priority: Mapping[str, float]) -> tuple[str, ...]:
-    """Keys with the highest priority first, 0 where there is none; equals keep their order."""
-    return tuple(sorted(keys, key=lambda key: -priority.get(key, 0.0)))
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How long measuring may take, and what matters most then.
+
+    Attributes:
+        seconds: None: as long as it takes.
+        priority: How much it matters to know a model's cost, by its key, on any scale; those that
+            are not named have 0.
+    """
+
+    seconds: float | None = None
+    priority: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Checks that there is some time, and not for ever."""
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise UsageError(
+                f"Cannot profile with a time limit of {self.seconds} s. Give seconds above 0, or "
+                f"no limit to measure everything."
+            )
+
+    def order(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """Keys with the highest priority first; equals keep their order."""
+        return tuple(sorted(keys, key=lambda key: -self.priority.get(key, 0.0)))
 
 
-def choose(
-    missing: Mapping[str, int], priority: Mapping[str, float], pace: Pace, seconds: float
-) -> tuple[str, ...]:
+def choose(missing: Mapping[str, int], limit: Limit, pace: Pace, seconds: float) -> tuple[str, ...]:
     """The models of highest priority whose missing rounds fit into a time, together.
 
     Args:
         missing: Rounds that each model lacks.
-        priority: How much it matters to know each model's cost; any scale.
+        limit: What matters most.
         pace: How long things take.
-        seconds: The time there is.
+        seconds: The time that is left; infinite where there is no limit.
 
     Returns:
         Keys, highest priority first: as many as fit, with none left out in between.
     """
     chosen: list[str] = []
     rounds = measurements = 0
-    for key in by_priority(missing, priority):
+    for key in limit.order(missing):
         rounds, measurements = max(rounds, missing[key]), measurements + missing[key]
         if pace.seconds(rounds, measurements) > seconds:
             break
