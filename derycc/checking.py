@@ -22,7 +22,6 @@ from compiler.zoo import open_zoo
 from derycc.console import milliseconds, percent
 from derycc.manifest import NAME, Manifest, check_files, read_manifest
 from derycc.session import (
-    COSTS,
     DEMO_PHOTOGRAPHS,
     WHOLE_PROTOCOL,
     Options,
@@ -120,7 +119,7 @@ def bench(folder: Path, options: Options, target: str | None, progress: Progress
     make_home(options.home)
     random = np.random.default_rng(0)
     progress.start(f"measuring {folder.name} on {device}", WHOLE_PROTOCOL.rounds)
-    with CostStore(options.home / COSTS) as store:
+    with CostStore(options.costs) as store:
         table = profile(
             [model],
             device,

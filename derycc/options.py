@@ -14,6 +14,7 @@ from derycc.console import close_bars
 from targets.errors import DeryccError, Interrupted
 
 HOME_VARIABLE = "DERYCC_HOME"
+STORE_VARIABLE = "DERYCC_STORE"
 
 
 def default_home() -> Path:
@@ -31,10 +32,23 @@ Home = Annotated[
         default_factory=default_home,
     ),
 ]
+StoreText = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="Cost store: a file, or a URL such as postgresql://user@host/database; "
+        "HOME/costs.sqlite if left out.",
+        envvar=STORE_VARIABLE,
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 TargetText = Annotated[
-    str, typer.Option("--target", help="Device: cpu, cpu:threads=1, ... (derycc targets list).")
+    str,
+    typer.Option(
+        "--target", help="Device: cpu, cpu:threads=1, FILE.toml, ... (derycc targets list)."
+    ),
 ]
 ZooText = Annotated[
     str | None,

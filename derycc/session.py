@@ -15,6 +15,7 @@ from compiler.workbench import Settings, Workbench
 from compiler.zoo import Zoo, open_zoo
 from profilers.protocol import Protocol
 from profilers.store import CostStore
+from profilers.store_copy import snapshot
 from targets.errors import UsageError, WorkspaceError
 from targets.target import get_target
 
@@ -48,6 +49,7 @@ class Options:
         views: crops and flips of each calibration photograph.
         quick: measure with the quick protocol.
         fresh: measure blocks anew even if the store has them.
+        store: file or URL of the cost store; None: the one in the home folder.
     """
 
     home: Path
@@ -59,6 +61,12 @@ class Options:
     views: int = 2
     quick: bool = False
     fresh: bool = False
+    store: str | None = None
+
+    @property
+    def costs(self) -> str | Path:
+        """Where measurements are kept."""
+        return self.store or self.home / COSTS
 
 
 @contextmanager
@@ -86,7 +94,7 @@ def open_workbench(
     own = tuple(sorted({model.preprocessing.input_size for model in zoo}))
     wanted = not dry or options.data is not None or options.judge_data is not None
     images = open_photographs(options, progress) if wanted else None
-    with _folder(options.home, dry) as home, CostStore(home / COSTS) as store:
+    with _places(options, dry) as (home, costs), CostStore(costs) as store:
         settings = Settings(
             home, options.sizes or own, *_protocols(options.quick), fresh=options.fresh
         )
@@ -94,17 +102,15 @@ def open_workbench(
 
 
 @contextmanager
-def _folder(home: Path, dry: bool) -> Iterator[Path]:
-    """The home folder, or a copy of what planning reads of it, thrown away afterwards."""
+def _places(options: Options, dry: bool) -> Iterator[tuple[Path, str | Path]]:
+    """Home folder and cost store, or copies of what planning reads of them, thrown away later."""
     if not dry:
-        yield home
+        yield options.home, options.costs
         return
     with tempfile.TemporaryDirectory(prefix="derycc-") as temporary:
-        for path in home.glob(f"{COSTS}*"):
-            shutil.copyfile(path, Path(temporary) / path.name)
-        for folder in home.glob(STRUCTURES):
-            shutil.copytree(folder, Path(temporary) / folder.relative_to(home))
-        yield Path(temporary)
+        for folder in options.home.glob(STRUCTURES):
+            shutil.copytree(folder, Path(temporary) / folder.relative_to(options.home))
+        yield Path(temporary), snapshot(options.costs, Path(temporary))
 
 
 def make_home(home: Path) -> None:

@@ -10,6 +10,7 @@ from derycc.commands import (
     partition,
     profile,
     recipe,
+    store,
     sweep,
     targets,
     zoo,
@@ -22,6 +23,7 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
     zoo_app.command("show")(zoo.zoo_show)
     zoo_app.command("fetch")(zoo.zoo_fetch)
     app.add_typer(targets.app, name="targets")
+    app.add_typer(store.app, name="store")
     app.add_typer(recipe.app, name="recipe")
     for command in (
         profile.profile,

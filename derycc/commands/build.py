@@ -14,6 +14,7 @@ from derycc.options import (
     JudgeData,
     Quick,
     Sizes,
+    StoreText,
     TargetText,
     ViewCount,
     WeightsText,
@@ -137,6 +138,7 @@ def build(
     epsilon: Epsilon = None,
     seed: Seed = None,
     quick: Quick = False,
+    store: StoreText = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -144,7 +146,9 @@ def build(
     from derycc.session import Options
 
     with frame():
-        options = Options(home, target, zoo, tuple(size or ()), data, judge_data, views, quick)
+        options = Options(
+            home, target, zoo, tuple(size or ()), data, judge_data, views, quick, store=store
+        )
         dery = _dery(mode, {"k": k, "score": score, "epsilon": epsilon, "seed": seed})
         if recipe is not None:
             _check_free(size, params, macs, dery)

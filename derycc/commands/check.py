@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from derycc.options import AsJson, Data, Home, ZooText, frame, print_json
+from derycc.options import AsJson, Data, Home, StoreText, ZooText, frame, print_json
 
 BuildFolder = Annotated[Path, typer.Argument(help="A folder that `derycc build` has written.")]
 
@@ -18,6 +18,7 @@ def bench(
         str | None,
         typer.Option("--target", help="Device; the build's own if left out.", show_default=False),
     ] = None,
+    store: StoreText = None,
     as_json: AsJson = False,
 ) -> None:
     """Measures a build again and compares it with its budget; exit code 4 if it is missed."""
@@ -26,7 +27,7 @@ def bench(
     from derycc.session import Options
 
     with frame():
-        result = checking.bench(folder, Options(home), target, Bars(quiet=as_json))
+        result = checking.bench(folder, Options(home, store=store), target, Bars(quiet=as_json))
         if as_json:
             print_json(result.data())
         else:

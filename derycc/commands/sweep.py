@@ -13,6 +13,7 @@ from derycc.options import (
     Quick,
     Sizes,
     Stitches,
+    StoreText,
     TargetText,
     ViewCount,
     ZooText,
@@ -41,6 +42,7 @@ def sweep(
     stitches: Stitches = 2,
     candidates: CandidateCount = 4,
     quick: Quick = False,
+    store: StoreText = None,
     as_json: AsJson = False,
 ) -> None:
     """Builds for a row of budgets and prints them beside the donors alone."""
@@ -48,7 +50,9 @@ def sweep(
     from derycc.session import Options
 
     with frame():
-        options = Options(home, target, zoo, tuple(size or ()), data, judge_data, views, quick)
+        options = Options(
+            home, target, zoo, tuple(size or ()), data, judge_data, views, quick, store=store
+        )
         request = Request("", stitches, candidates=candidates)
         _sweep(options, request, tuple(budgets or ()), points, as_json)
 

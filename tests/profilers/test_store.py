@@ -188,7 +188,10 @@ def test_a_sentinel_that_is_close_unsteady_or_far_off_rescales_nothing(
         store.add_sentinel(environment, KEEP, "one", (speed,))
     store.add_round(environment, KEEP, round_of_a)
 
-    assert store.measurements(environment)["a"].scales == ()
+    found = store.measurements(environment)["a"]
+
+    assert found.scales == ()
+    assert found.drift == (pytest.approx(0.3) if speeds == (1.3, 1.3, 1.3) else None)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
