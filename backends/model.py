@@ -147,6 +147,15 @@ class ExportedModel:
         return self._identity.nodes
 
     @property
+    def weight_bytes(self) -> int:
+        """Bytes of all constants, those of subgraphs included."""
+        graph = ModelProto.FromString(self.onnx).graph
+        return sum(
+            prod(tensor.dims) * tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+            for tensor in tensors(graph)
+        )
+
+    @property
     def params(self) -> int:
         """Number of elements of all floating-point initializers."""
         return self._identity.params

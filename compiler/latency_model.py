@@ -1,21 +1,23 @@
-"""Latency model: what blocks, stitches and whole networks cost, from measurements.
+"""Latency model: what blocks and stitches cost inside a network, as the assembly wants it.
 
-A block measured alone pays for layout changes at its edges that it does not pay inside a network.
-Every donor is therefore measured whole as well, and its blocks are scaled so that they add up to
-it: a pure donor's prediction is its measurement, and a mixed network's is close.
+It is `profilers.prediction.LatencyPredictor` in the compiler's terms. Every cost belongs to one
+arc, so that a network's latency is the sum over its path: what an engine costs once goes to the
+block at the input, what its output's edge costs to the block at the output.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
-
-import numpy as np
-from scipy.optimize import nnls
+from statistics import median
 
 from compiler.dissection import Block
+from compiler.parts import DonorParts, stitch_part
 from compiler.stitching import StitchShape
+from profilers.parts import NORMAL_95
+from profilers.prediction import LatencyPredictor
 
-Estimate = Callable[[str], "Interval"]
+UNKNOWN_ERROR = 0.05
+"""Relative standard error of predictions where no whole network was measured to tell it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,122 +38,72 @@ def total(parts: Sequence[Interval]) -> Interval:
     return Interval(fsum(p.median_us for p in parts), fsum(p.upper_us for p in parts))
 
 
-@dataclass(frozen=True, slots=True)
-class StitchModel:
-    """Stitch latency from its work and traffic, fitted to measured shapes.
-
-    t = intercept + per_mac x MACs + per_byte x bytes in and out, no coefficient negative.
-
-    Attributes:
-        intercept_us: fixed cost of one stitch.
-        per_mac_us: of one multiply-accumulate.
-        per_byte_us: of one byte that comes in or goes out.
-        error: relative root-mean-square error, each shape left out of its own fit.
-        shapes: how many shapes were measured.
-    """
-
-    intercept_us: float
-    per_mac_us: float
-    per_byte_us: float
-    error: float
-    shapes: int
-
-    def estimate(self, shape: StitchShape) -> Interval:
-        """The median, and two errors above it."""
-        median = (
-            self.intercept_us
-            + self.per_mac_us * shape.macs
-            + self.per_byte_us * _traffic_bytes(shape)
-        )
-        return Interval(median, median * (1 + 2 * self.error))
-
-    @staticmethod
-    def fit(measured: Mapping[StitchShape, float]) -> "StitchModel":
-        """Least relative squares over median latencies in microseconds by shape.
-
-        Donors that no stitch can join have no shapes; their stitches, never used, cost nothing.
-        """
-        if not measured:
-            return StitchModel(0.0, 0.0, 0.0, 0.0, 0)
-        shapes = sorted(measured, key=str)
-        times = np.array([measured[shape] for shape in shapes])
-        terms = np.array([_terms(shape) for shape in shapes]) / times[:, None]
-        errors = []
-        for left_out in range(len(shapes)):
-            rest = np.arange(len(shapes)) != left_out
-            if rest.any():
-                errors.append(float(terms[left_out] @ _nnls(terms[rest])) - 1.0)
-        error = float(np.sqrt(np.mean(np.square(errors)))) if errors else 1.0
-        intercept, per_mac, per_byte = _nnls(terms).tolist()
-        return StitchModel(intercept, per_mac, per_byte, error, len(shapes))
-
-
-def _terms(shape: StitchShape) -> tuple[float, float, float]:
-    return 1.0, float(shape.macs), float(_traffic_bytes(shape))
-
-
-def _traffic_bytes(shape: StitchShape) -> int:
-    return 4 * sum(c * h * w for c, h, w in (shape.source, shape.target))
-
-
-def _nnls(terms: np.ndarray) -> np.ndarray:
-    """Non-negative coefficients that bring every row closest to one; columns are scaled."""
-    scale = np.maximum(terms.max(axis=0), np.finfo(float).tiny)
-    solution, _ = nnls(terms / scale, np.ones(len(terms)))
-    return np.asarray(solution / scale)
-
-
 class LatencyModel:
     """Predicts blocks and stitches in context."""
 
     def __init__(
         self,
-        blocks: Mapping[str, Interval],
+        predictor: LatencyPredictor,
+        donors: Mapping[tuple[str, int], DonorParts],
         wholes: Mapping[tuple[str, int], Interval],
-        stitches: StitchModel,
+        error: float | None = None,
     ) -> None:
-        """Take what was measured.
+        """Take what was learned.
 
         Args:
-            blocks: every block alone, by `Block.name`.
-            wholes: every donor uncut, by name and input size.
-            stitches: the fitted stitch model.
+            predictor: fitted to everything that was measured.
+            donors: every donor's parts, by name and input size.
+            wholes: every donor's measured latency, by name and input size.
+            error: relative error of predictions; None: what the predictor says of itself.
         """
-        self.stitches = stitches
+        known = predictor.relative_error if error is None else error
+        self.error = UNKNOWN_ERROR if known is None else known
+        self.predictor = predictor
         self.wholes = dict(wholes)
-        self._alone = dict(blocks)
-        self._sums = {key: self._sum(key) for key in wholes}
-        ratios = [whole.median_us / self._sums[key].median_us for key, whole in wholes.items()]
-        self._mean_ratio = float(np.mean(ratios))
+        self._parts = {
+            name: part
+            for donor in donors.values()
+            for name, part in zip(donor.names, donor.chain, strict=True)
+        }
+        self._chains = {key: donor.chain for key, donor in donors.items()}
 
     def block(self, block: Block) -> Interval:
         """A block inside a network.
 
-        Its share of the donor's median is its own median's share of the blocks' sum; its share of
-        the donor's margin is likewise that of its own margin.
+        Its margin is its share of its donor's, by latency: a whole donor keeps its own interval.
         """
         key = block.model, block.size
-        alone, blocks, whole = self._alone[block.name], self._sums[key], self.wholes[key]
-        median = whole.median_us * alone.median_us / blocks.median_us
-        margin = whole.margin_us * _uncertain(alone) / _uncertain(blocks)
-        return Interval(median, median + margin)
+        inside = self.predictor.term(self._parts[block.name]).total_us + self._outside(block)
+        whole = self.wholes.get(key)
+        share = NORMAL_95 * self.error if whole is None else whole.margin_us / whole.median_us
+        return Interval(inside, inside * (1.0 + share))
 
     def stitch(self, shape: StitchShape) -> Interval:
-        """A stitch inside a network: the model's estimate, scaled as blocks are on average."""
-        alone = self.stitches.estimate(shape)
-        return Interval(alone.median_us * self._mean_ratio, alone.upper_us * self._mean_ratio)
+        """A stitch inside a network.
+
+        Its margin is that of its own estimate, and what a prediction is usually off by: only
+        networks with stitches have not been measured whole.
+        """
+        part = stitch_part(shape)
+        inside = self.predictor.term(part).total_us
+        own = NORMAL_95 * self.predictor.alone.of(part).error_us
+        return Interval(inside, inside + own + self._margin_us)
 
     def additivity_error(self, model: str, size: int) -> float:
-        """By how much the sum of a donor's blocks exceeds the donor, as a share of the donor."""
-        key = model, size
-        return self._sums[key].median_us / self.wholes[key].median_us - 1.0
+        """By how much the plain sum of a donor's blocks exceeds the donor, as a share of it."""
+        alone = fsum(self.predictor.alone.of(part).median_us for part in self._chains[model, size])
+        return alone / self.wholes[model, size].median_us - 1.0
 
-    def _sum(self, key: tuple[str, int]) -> Interval:
-        model, size = key
-        prefix = f"{model}@{size}/"
-        return total([cost for name, cost in self._alone.items() if name.startswith(prefix)])
+    @property
+    def _margin_us(self) -> float:
+        """Half of the 95 percent interval of a prediction, for a network of usual latency."""
+        if not self.wholes:
+            return 0.0
+        return NORMAL_95 * self.error * median(w.median_us for w in self.wholes.values())
 
-
-def _uncertain(interval: Interval) -> float:
-    """The margin, never quite zero, so that a donor's margin can always be shared out."""
-    return interval.margin_us + 1e-6 * interval.median_us
+    def _outside(self, block: Block) -> float:
+        part, context = self._parts[block.name], self.predictor.context
+        first = block.start.depth == 0.0
+        last = block.end.depth == 1.0
+        edges = first * part.input_bytes + last * part.output_bytes
+        return first * context.engine_us + context.edge_byte_us * edges

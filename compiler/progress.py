@@ -9,8 +9,8 @@ class Progress(Protocol):
     def start(self, phase: str, total: int | None) -> None:
         """A phase begins; `total` steps, or None where that is not known."""
 
-    def update(self, done: int, note: str = "") -> None:
-        """`done` steps of the phase are finished; `note` says what is in hand."""
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
+        """`done` steps are finished; `note` says what is in hand, `total` if there are more by now."""
 
     def finish(self, summary: str = "") -> None:
         """The phase is over; `summary` is worth keeping on the screen."""
@@ -22,7 +22,7 @@ class Silent:
     def start(self, phase: str, total: int | None) -> None:
         """Ignore."""
 
-    def update(self, done: int, note: str = "") -> None:
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
         """Ignore."""
 
     def finish(self, summary: str = "") -> None:

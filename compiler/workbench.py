@@ -18,8 +18,9 @@ from compiler.progress import Progress
 from compiler.search_space import SearchSpace
 from compiler.similarity_table import SimilarityTable
 from compiler.views import Views
+from compiler.wanted import Wanted
 from compiler.zoo import Zoo
-from compiler.zoo_profile import Wanted, ZooProfile
+from compiler.zoo_profile import ZooProfile
 from compiler.zoo_similarity import zoo_similarity
 from profilers.cost_table import CostTable
 from profilers.protocol import Protocol
@@ -43,6 +44,7 @@ class Settings:
         whole_protocol: how whole networks are measured.
         rule: which pairs of cuts a stitch may join.
         fresh: measure blocks anew even if the store has them.
+        budget_seconds: time to measure blocks in; None: all the time that it takes.
     """
 
     home: Path
@@ -51,6 +53,7 @@ class Settings:
     whole_protocol: Protocol = _WHOLE_PROTOCOL
     rule: Rule = _RULE
     fresh: bool = False
+    budget_seconds: float | None = None
 
 
 class Workbench:
@@ -84,10 +87,15 @@ class Workbench:
     @cached_property
     def profile(self) -> ZooProfile:
         """Measures this zoo on this target."""
-        exports = BlockExports(self.donors, self._cache)
         settings = self.settings
         return ZooProfile(
-            exports, self.target, self.store, settings.sizes, settings.protocol, settings.rule
+            BlockExports(self.donors, self._cache),
+            self._cache,
+            self.target,
+            self.store,
+            settings.sizes,
+            settings.protocol,
+            settings.rule,
         )
 
     @cached_property
@@ -102,7 +110,10 @@ class Workbench:
         if self._photographs is not None:
             preprocessing = self.zoo.models[0].preprocessing
             image = preprocessing.pixels(self.photographs.calibration.load(0))[None]
-        return self.profile.measure(self.wanted, image, self.progress, self.settings.fresh)
+        settings = self.settings
+        return self.profile.measure(
+            self.wanted, image, self.progress, settings.fresh, settings.budget_seconds
+        )
 
     @cached_property
     def latency_model(self) -> LatencyModel:

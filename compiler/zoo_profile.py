@@ -1,49 +1,30 @@
-"""Profiling a zoo: every block, every whole donor and a spread of stitch shapes, on one target."""
+"""Profiling a zoo: blocks, whole donors, stitches and how they add up, on one target."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import torch
 
 from backends.model import ExportedModel
 from backends.registry import get_backend
-from compiler.block_exports import Activation, BlockExports, Structures, sample, stitch_shapes
+from compiler.block_exports import Activation, BlockExports
+from compiler.cache import Cache
 from compiler.compatibility import PairRule, Rule
-from compiler.latency_model import Interval, LatencyModel, StitchModel
+from compiler.latency_model import Interval, LatencyModel
+from compiler.parts import Parts, stitch_part
 from compiler.progress import Progress
-from compiler.stitching import StitchShape
+from compiler.wanted import Wanted, WishList
 from profilers.cost_table import CostTable
 from profilers.environment import Environment
 from profilers.measurement import Measurement
-from profilers.profile import ProfilePlan, ProfileProgress, plan, profile
+from profilers.part_costs import PartCosts
+from profilers.parts import Chain, Cost, Observation, Part
+from profilers.prediction import LatencyPredictor
+from profilers.profile import ProfilePlan, plan, profile
 from profilers.protocol import Protocol
 from profilers.store import CostStore
 from targets.target import Target
 
 SEED = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a profile measures, by name, with the structure that its latency depends on.
-
-    Attributes:
-        donors: block structures of every donor at every size.
-        stitches: the measured stitch shapes.
-    """
-
-    donors: Mapping[tuple[str, int], Structures]
-    stitches: tuple[StitchShape, ...]
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of all donors at all sizes, alike ones counted each."""
-        return sum(len(structures.blocks) for structures in self.donors.values())
-
-    @property
-    def distinct_blocks(self) -> int:
-        """Blocks that differ in more than their weights."""
-        return len({key for s in self.donors.values() for key in s.blocks.values()})
 
 
 class ZooProfile:
@@ -52,6 +33,7 @@ class ZooProfile:
     def __init__(
         self,
         exports: BlockExports,
+        cache: Cache,
         target: Target,
         store: CostStore,
         sizes: tuple[int, ...],
@@ -62,35 +44,29 @@ class ZooProfile:
 
         Args:
             exports: the donors' blocks as ONNX.
+            cache: where what is known of them is kept.
             target: where to measure.
             store: what is already measured, and where new samples go.
             sizes: input sizes in pixels.
             protocol: how to measure.
             rule: which pairs of cuts a stitch may join.
         """
+        self.parts = Parts(exports, cache)
         self._exports = exports
         self._target = target
         self._store = store
         self._sizes = sizes
         self._protocol = protocol or Protocol()
-        self._rule = rule or PairRule()
+        self._wishes = WishList(self.parts, cache, rule or PairRule(), target.precisions)
 
     def wanted(self, progress: Progress) -> Wanted:
         """Everything to measure; donors that nobody has exported yet are exported."""
-        pairs = [(name, size) for size in self._sizes for name in self._exports.donors.names]
-        progress.start("cutting donors into blocks", len(pairs))
-        donors = {}
-        for done, (name, size) in enumerate(pairs):
-            progress.update(done, f"{name} at {size} px")
-            donors[name, size] = self._exports.structures(name, size)
-        progress.finish()
-        shapes = stitch_shapes(self._exports.donors, self._sizes, self._rule)
-        return Wanted(donors, sample(shapes))
+        return self._wishes.wanted(self._sizes, progress)
 
-    def plan(self, wanted: Wanted) -> ProfilePlan:
+    def plan(self, wanted: Wanted, budget_seconds: float | None = None) -> ProfilePlan:
         """What measuring would take; measures nothing."""
-        missing = self._missing(wanted, self._done(wanted))
-        return plan(missing, self._target, self._store, self._protocol)
+        missing = self._wishes.missing(wanted, self._done(wanted))
+        return plan(missing, self._target, self._store, self._protocol, budget_seconds)
 
     def measure(
         self,
@@ -98,6 +74,7 @@ class ZooProfile:
         image: torch.Tensor | None,
         progress: Progress,
         fresh: bool = False,
+        budget_seconds: float | None = None,
     ) -> CostTable:
         """Measure what the store does not have, and return all costs.
 
@@ -107,81 +84,95 @@ class ZooProfile:
                 activations; None: standard normal numbers.
             progress: told after every measurement.
             fresh: measure everything anew, and use only that.
+            budget_seconds: time to measure; what matters most comes first, and what is left
+                unmeasured is named in the table.
         """
-        missing = self._missing(wanted, set() if fresh else self._done(wanted))
-        failures: Mapping[str, str] = {}
-        if missing:
-            progress.start(f"measuring on {self._target}", len(missing) * self._protocol.rounds)
-            activations = {} if image is None else self._activations(wanted, image)
-            failures = profile(
-                missing,
-                self._target,
-                store=self._store,
-                protocol=self._protocol,
-                inputs=None if image is None else _Inputs(activations),
-                progress=lambda p: progress.update(p.done, _note(p)),
-                fresh=fresh,
-            ).failures
-            progress.finish()
-        known = self._known(wanted)
-        costs = {key: cost for key, cost in known.items() if key not in failures}
-        return CostTable(self._environment(), costs, failures)
+        done: frozenset[str] = frozenset() if fresh else self._done(wanted)
+        missing = self._wishes.missing(wanted, done)
+        if not missing:
+            return self._table(wanted, {})
+        progress.start(f"measuring on {self._target}", len(missing) * self._protocol.rounds)
+        activations = {} if image is None else self._activations(wanted, image)
+        made = profile(
+            missing,
+            self._target,
+            store=self._store,
+            protocol=self._protocol,
+            inputs=None if image is None else _Inputs(activations),
+            progress=lambda p: progress.update(p.done, p.name, p.total),
+            fresh=fresh,
+            priority=wanted.priority,
+            budget_seconds=budget_seconds,
+        )
+        progress.finish()
+        return self._table(wanted, made.failures, made.unmeasured)
 
     def latency_model(self, wanted: Wanted, table: CostTable) -> LatencyModel:
         """Costs of blocks, donors and stitches as the assembly uses them."""
-        blocks = {
-            name: _interval(table.cost(key))
-            for structures in wanted.donors.values()
-            for name, key in structures.blocks.items()
+        wholes = {
+            key: _interval(table.costs[donor.whole])
+            for key, donor in wanted.donors.items()
+            if donor.whole in table.costs
         }
-        wholes = {key: _interval(table.cost(s.whole)) for key, s in wanted.donors.items()}
-        stitches = {
-            shape: table.cost(self._exports.stitch_structure(shape)).median_us
-            for shape in wanted.stitches
-        }
-        return LatencyModel(blocks, wholes, StitchModel.fit(stitches))
+        return LatencyModel(self.predictor(wanted, table), wanted.donors, wholes)
+
+    def predictor(self, wanted: Wanted, table: CostTable) -> LatencyPredictor:
+        """Fits the predictor to everything that was measured.
+
+        Raises:
+            UsageError: too little was measured to estimate the rest from.
+        """
+        alone = PartCosts.learn(list(_parts(wanted)), _alone(wanted, table))
+        return LatencyPredictor.fit(alone, tuple(self._observations(wanted, table)))
+
+    def _observations(self, wanted: Wanted, table: CostTable) -> Iterator[Observation]:
+        for key, chain, name, whole in self._chains(wanted):
+            if key in table.costs:
+                yield Observation(name, chain, Cost.of(table.costs[key]), whole)
+
+    def _chains(self, wanted: Wanted) -> Iterator[tuple[str, Chain, str, bool]]:
+        """Everything that is measured as a chain: structure, parts, name, whether it is whole."""
+        for (model, size), donor in wanted.donors.items():
+            yield donor.whole, donor.chain, f"{model}@{size}", True
+        for network, key in wanted.networks.items():
+            yield key, self.parts.chain(network), str(network), True
+        for window, key in wanted.windows.items():
+            chain = wanted.donors[window.model, window.size].chain
+            yield key, chain[window.index : window.index + 2], str(window), False
 
     def _environment(self) -> Environment:
         return Environment.capture(self._target, get_backend(self._target.backend))
 
-    def _known(self, wanted: Wanted) -> dict[str, Measurement]:
-        return self._store.measurements(self._environment(), self._keys(wanted), self._protocol)
+    def _table(
+        self, wanted: Wanted, failures: Mapping[str, str], unmeasured: tuple[str, ...] = ()
+    ) -> CostTable:
+        environment = self._environment()
+        known = self._store.measurements(environment, wanted.keys, self._protocol)
+        absent = {*failures, *unmeasured}
+        costs = {key: cost for key, cost in known.items() if key not in absent}
+        return CostTable(environment, costs, failures, unmeasured)
 
-    def _keys(self, wanted: Wanted) -> set[str]:
-        keys = {key for s in wanted.donors.values() for key in (*s.blocks.values(), s.whole)}
-        return keys | {self._exports.stitch_structure(shape) for shape in wanted.stitches}
-
-    def _missing(self, wanted: Wanted, done: set[str]) -> list[ExportedModel]:
-        """Models whose structure is not among those done; only these are exported again."""
-        missing: dict[str, ExportedModel] = {}
-        for (name, size), structures in wanted.donors.items():
-            dissection = None
-            for block_name, key in structures.blocks.items():
-                if key not in done and key not in missing:
-                    dissection = dissection or self._exports.donors.dissection(name, size)
-                    missing[key] = self._exports.block(dissection.block_called(block_name))
-            if structures.whole not in done:
-                missing[structures.whole] = self._exports.whole(name, size)
-        for shape in wanted.stitches:
-            if self._exports.stitch_structure(shape) not in done:
-                model = self._exports.stitch(shape)
-                missing[model.structure] = model
-        return list(missing.values())
-
-    def _done(self, wanted: Wanted) -> set[str]:
-        found = self._store.rounds_done(self._environment(), self._protocol, self._keys(wanted))
-        return {key for key, done in found.items() if done.rounds >= self._protocol.rounds}
+    def _done(self, wanted: Wanted) -> frozenset[str]:
+        found = self._store.rounds_done(self._environment(), self._protocol, wanted.keys)
+        return frozenset(k for k, done in found.items() if done.rounds >= self._protocol.rounds)
 
     def _activations(self, wanted: Wanted, image: torch.Tensor) -> dict[str, Activation]:
         found: dict[str, Activation] = {}
         for name, size in wanted.donors:
             pixels = torch.nn.functional.interpolate(image, (size, size), mode="bilinear")
-            found |= self._exports.activations(name, size, pixels)
+            arriving = self._exports.activations(name, size, pixels)
+            found |= arriving
+            found |= {f"{block} int8": values for block, values in arriving.items()}
+        for window in wanted.windows:
+            first = wanted.donors[window.model, window.size].names[window.index]
+            found[str(window)] = found[first]
+        for network in wanted.networks:
+            found[str(network)] = found[f"{network.segments[0].model}@{network.input_size}"]
         return found
 
 
 class _Inputs:
-    """Real activations where the model is a donor's; seeded numbers for stitches."""
+    """Real activations where the model is made of a donor; seeded numbers for stitches."""
 
     def __init__(self, activations: Mapping[str, Activation]) -> None:
         self._activations = activations
@@ -194,9 +185,18 @@ class _Inputs:
         return {spec.name: torch.randn(spec.shape, generator=generator).numpy()}
 
 
+def _parts(wanted: Wanted) -> Iterator[Part]:
+    for donor in wanted.donors.values():
+        yield from donor.chain
+    yield from map(stitch_part, wanted.stitches)
+
+
+def _alone(wanted: Wanted, table: CostTable) -> dict[str, Cost]:
+    """What was measured of parts alone, by `Part.key`."""
+    found = {part.key: part.key for donor in wanted.donors.values() for part in donor.chain}
+    found |= {stitch_part(shape).key: key for shape, key in wanted.stitches.items()}
+    return {part: Cost.of(table.costs[key]) for part, key in found.items() if key in table.costs}
+
+
 def _interval(measurement: Measurement) -> Interval:
     return Interval(measurement.median_us, measurement.upper_us)
-
-
-def _note(progress: ProfileProgress) -> str:
-    return progress.name

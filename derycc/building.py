@@ -72,11 +72,11 @@ def budget_us(text: str, bench: Workbench) -> float:
 
 
 def _share_us(share: LatencyShare, bench: Workbench) -> float:
-    if not _profiled(share, bench):
-        return measured_share_us(share, bench)
     model = bench.zoo.find(share.model)
-    size = model.preprocessing.input_size
-    return share.share * bench.latency_model.wholes[model.name, size].median_us
+    key = model.name, model.preprocessing.input_size
+    if not _profiled(share, bench) or key not in bench.latency_model.wholes:
+        return measured_share_us(share, bench)
+    return share.share * bench.latency_model.wholes[key].median_us
 
 
 def measured_share_us(share: LatencyShare, bench: Workbench) -> float:

@@ -78,10 +78,10 @@ class Bars:
             steps = "" if total is None else f" ({total} steps)"
             self._console.print(f"{phase}{steps} ...", markup=False)
 
-    def update(self, done: int, note: str = "") -> None:
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
         """Move the bar."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, note=note[:60])
+            self._bar.update(self._task, completed=done, note=note[:60], total=total)
 
     def finish(self, summary: str = "") -> None:
         """End the phase with one line that stays."""

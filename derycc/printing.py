@@ -7,14 +7,12 @@ from typing import Any
 from rich.table import Table
 
 from compiler.candidates import Candidate
-from compiler.workbench import Workbench
 from compiler.zoo import Zoo
 from derycc.building import Built
 from derycc.console import milliseconds, percent, table
 from derycc.manifest import Latency, Manifest, Solver
 from derycc.printing_dery import dery_lines
 from derycc.sweeping import Point
-from profilers.profile import ProfilePlan
 
 PREDICTION_TOLERANCE = 1.25
 """Measured and predicted latency may differ by this factor before a note says so."""
@@ -36,79 +34,6 @@ def zoo_table(zoo: Zoo) -> Table:
         for model in zoo
     ]
     return table("Donors", columns, rows)
-
-
-def profile_table(bench: Workbench) -> Table:
-    """What each donor costs, and how far its blocks' sum is from it."""
-    model = bench.latency_model
-    rows = []
-    for (name, size), structures in bench.wanted.donors.items():
-        cost = bench.table.cost(structures.whole)
-        low, high = cost.interval_us
-        rows.append(
-            (
-                name,
-                f"{size} px",
-                str(len(structures.blocks)),
-                milliseconds(cost.median_us),
-                f"{low / 1000:.2f} to {high / 1000:.2f}",
-                f"{100 * model.additivity_error(name, size):+.1f} %",
-                "noisy" if cost.noisy else "",
-            )
-        )
-    columns = ("donor", ">input", ">blocks", ">whole", ">95 % interval (ms)", ">sum of blocks", "")
-    return table(f"Measured on {bench.target}", columns, rows)
-
-
-def profile_notes(bench: Workbench) -> list[str]:
-    """What else there is to know about a profile."""
-    wanted, stitches = bench.wanted, bench.latency_model.stitches
-    costs = bench.table.costs.values()
-    noisy = sum(cost.noisy for cost in costs)
-    notes = [
-        f"{wanted.blocks} blocks, {wanted.distinct_blocks} of them distinct: "
-        f"{wanted.blocks - wanted.distinct_blocks} measurements saved.",
-        f"Stitch latency: a model fitted to {stitches.shapes} measured shapes, "
-        f"{100 * stitches.error:.0f} % error on shapes left out.",
-    ]
-    if noisy:
-        notes.append(
-            f"{noisy} of {len(costs)} measurements are noisy (interval wider than 10 %, or time "
-            "ran out). Close other programs, or use fewer threads (--target cpu:threads=1)."
-        )
-    return notes
-
-
-def profile_data(bench: Workbench) -> dict[str, Any]:
-    """A profile for `--json`."""
-    donors = [
-        {
-            "donor": name,
-            "input_size": size,
-            "blocks": len(structures.blocks),
-            "median_us": bench.table.cost(structures.whole).median_us,
-            "interval_us": bench.table.cost(structures.whole).interval_us,
-            "noisy": bench.table.cost(structures.whole).noisy,
-            "sum_of_blocks_excess": bench.latency_model.additivity_error(name, size),
-        }
-        for (name, size), structures in bench.wanted.donors.items()
-    ]
-    return {
-        "target": str(bench.target),
-        "environment": bench.table.environment.fingerprint,
-        "blocks": bench.wanted.blocks,
-        "distinct_blocks": bench.wanted.distinct_blocks,
-        "stitch_model": asdict(bench.latency_model.stitches),
-        "donors": donors,
-    }
-
-
-def plan_lines(plan: ProfilePlan) -> list[str]:
-    """What a profile would do."""
-    return [
-        f"{plan.total} models still to measure, {plan.distinct} of them distinct.",
-        f"At most {plan.estimated_seconds:.0f} s. Nothing was measured (--dry-run).",
-    ]
 
 
 def build_table(build: Manifest) -> Table:

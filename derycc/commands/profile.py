@@ -12,6 +12,7 @@ from derycc.options import (
     Home,
     Quick,
     Sizes,
+    StoreText,
     TargetText,
     ZooText,
     frame,
@@ -29,16 +30,24 @@ def profile(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure anew what is already measured.")
     ] = False,
+    store: StoreText = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Measures every block, donor and stitch shape on the target; goes on where it was stopped."""
     from derycc.console import Bars, stdout
-    from derycc.printing import plan_lines, profile_data, profile_notes, profile_table
+    from derycc.printing_profile import (
+        plan_lines,
+        profile_data,
+        profile_notes,
+        profile_table,
+    )
     from derycc.session import Options, open_workbench
 
     with frame():
-        options = Options(home, target, zoo, tuple(size or ()), data, quick=quick, fresh=fresh)
+        options = Options(
+            home, target, zoo, tuple(size or ()), data, quick=quick, fresh=fresh, store=store
+        )
         with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
             if dry_run:
                 plan = workbench.profile.plan(workbench.wanted)

@@ -8,8 +8,9 @@ from compiler.compatibility import StitchOption
 from compiler.dery_space import DerySpace, joints_of
 from compiler.dissection import Dissection
 from compiler.equivalence import EquivalenceSet, Member, Partition
-from compiler.latency_model import Interval, LatencyModel, StitchModel
+from compiler.latency_model import Interval
 from compiler.search_space import SearchSpace
+from tests.compiler.latency_cases import plain_model
 
 QUALITY = (0.5, 0.7, 0.6)
 BLOCK_US = (10.0, 20.0, 15.0)
@@ -62,7 +63,7 @@ class Case:
             blocks |= {block.name: Interval(cost, cost) for block in donor.blocks}
             whole = cost * len(donor.blocks)
             wholes[donor.name, 16] = Interval(whole, whole)
-        model = LatencyModel(blocks, wholes, StitchModel(STITCH_US, 0.0, 0.0, 0.0, 5))
+        model = plain_model(blocks, wholes, STITCH_US)
         return DerySpace(SearchSpace(self.donors, self.options, model, quality), self.partition)
 
     def networks(self) -> Iterator[tuple[Member, ...]]:

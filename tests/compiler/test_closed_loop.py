@@ -11,7 +11,7 @@ from compiler.closed_loop import PATIENCE, Belief, ClosedLoop
 from compiler.compatibility import PairRule, StitchOption
 from compiler.dissection import Dissection
 from compiler.drop_model import DropModel
-from compiler.latency_model import Interval, LatencyModel, StitchModel
+from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent
 from compiler.quality import Quality
@@ -19,6 +19,7 @@ from compiler.search_space import Limits, SearchSpace
 from compiler.workbench import Workbench
 from profilers.measurement import Measurement
 from targets.errors import InfeasibleError
+from tests.compiler.latency_cases import plain_model
 
 Toys = tuple[Dissection, Dissection]
 
@@ -54,7 +55,7 @@ def space_of(toys: Toys) -> SearchSpace:
         for b in d.blocks
     }
     wholes = {("narrow", 16): Interval(50.0, 50.0), ("wide", 16): Interval(100.0, 100.0)}
-    model = LatencyModel(blocks, wholes, StitchModel(1.0, 0.0, 0.0, 0.0, 5))
+    model = plain_model(blocks, wholes, 1.0)
     return SearchSpace(toys, options, model, {("narrow", 16): 0.5, ("wide", 16): 0.7})
 
 

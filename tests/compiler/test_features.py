@@ -45,7 +45,7 @@ class Recorder:
     def start(self, phase: str, total: int | None) -> None:
         self.told.append(f"{phase}: {total}")
 
-    def update(self, done: int, note: str = "") -> None:
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
         if done == self.stop_at:
             raise KeyboardInterrupt
         self.told.append(done)

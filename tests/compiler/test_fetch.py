@@ -157,7 +157,7 @@ class Diary:
     def start(self, phase: str, total: int | None) -> None:
         self.lines.append(f"{phase} 0/{total}")
 
-    def update(self, done: int, note: str = "") -> None:
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
         self.lines.append(f"{done} {note}")
 
     def finish(self, summary: str = "") -> None:

@@ -43,7 +43,7 @@ class Heard(Silent):
     def start(self, phase: str, total: int | None) -> None:
         self.said.append((phase, total))
 
-    def update(self, done: int, note: str = "") -> None:
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
         self.said.append(done)
 
     def finish(self, summary: str = "") -> None:

@@ -10,9 +10,10 @@ from compiler.assembly import assemble, k_best
 from compiler.compatibility import PairRule, StitchOption
 from compiler.dissection import Dissection
 from compiler.drop_model import DropModel
-from compiler.latency_model import Interval, LatencyModel, StitchModel
+from compiler.latency_model import Interval
 from compiler.network import Blueprint, Segment
 from compiler.search_space import Limits, SearchSpace, option_id
+from tests.compiler.latency_cases import plain_model
 
 NONE = Interval(0.0, 0.0)
 FREE = DropModel(slope=0.0)
@@ -41,7 +42,7 @@ def space_of(
         for b in d.blocks
     }
     wholes = {("narrow", 16): Interval(45.0, 50.0), ("wide", 16): Interval(90.0, 100.0)}
-    model = LatencyModel(blocks, wholes, StitchModel(1.0, 0.0, 0.0, 0.0, 5))
+    model = plain_model(blocks, wholes, 1.0)
     qualities = {("narrow", 16): quality[0], ("wide", 16): quality[1]}
     return SearchSpace(toys, every_option(toys) if options is None else options, model, qualities)
 
@@ -165,7 +166,7 @@ def test_a_residual_is_added_to_every_stitch_and_never_makes_time_negative(toys:
 
     plain, more, less = (space.latency(path, Interval(us, 2 * us)) for us in (0.0, 5.0, -1000.0))
 
-    assert plain.median_us == pytest.approx(9.0 + 0.9)
+    assert plain.median_us == pytest.approx(9.0 + 1.0)
     assert more.median_us == pytest.approx(plain.median_us + 5.0)
     assert more.upper_us == pytest.approx(plain.upper_us + 10.0)
     assert (less.median_us, less.upper_us) == (pytest.approx(9.0), pytest.approx(10.0))

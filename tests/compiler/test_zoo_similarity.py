@@ -27,7 +27,7 @@ class Recorder:
     def start(self, phase: str, total: int | None) -> None:
         self.told.append(f"{phase}: {total}")
 
-    def update(self, done: int, note: str = "") -> None:
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
         self.told.append(done)
 
     def finish(self, summary: str = "") -> None:

@@ -1,22 +1,17 @@
 """Printing: tables say what was measured, and notes what to think of it."""
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from compiler.workbench import Workbench
 from derycc.manifest import Manifest
 from derycc.printing import (
     build_notes,
     build_table,
     network_lines,
     point_data,
-    profile_notes,
-    profile_table,
     sweep_table,
 )
 from derycc.sweeping import Point
@@ -87,18 +82,3 @@ def test_refused_budgets_are_a_line_of_dashes() -> None:
 
     assert "none: see below" in text(sweep_table([point]))
     assert point_data(point) == {"budget": "1us", "refusal": "Too fast."}
-
-
-def test_noisy_measurements_are_counted(desk: Workbench) -> None:
-    noisy = SimpleNamespace(noisy=True, interval_us=(1.0, 2.0), median_us=1.5)
-    costs = dict.fromkeys(desk.table.costs, noisy)
-    bench: Any = SimpleNamespace(
-        wanted=desk.wanted,
-        latency_model=desk.latency_model,
-        target=desk.target,
-        table=SimpleNamespace(costs=costs, cost=lambda _: noisy),
-    )
-
-    assert f"{len(costs)} of {len(costs)} measurements are noisy" in profile_notes(bench)[-1]
-    assert "noisy" in text(profile_table(bench))
-    assert len(profile_notes(desk)) == 2
