@@ -254,6 +254,8 @@ def test_tensorrt_is_found_without_being_imported(
 ) -> None:
     write(tmp_path, {"tensorrt/__init__.py": "raise SystemExit('imported')\n"})
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    write(tmp_path, {"proc/device-tree/model": "NVIDIA Jetson AGX Orin"})
 
     assert has_tensorrt()
     assert "tensorrt" not in sys.modules
+    assert detect(["ort", "trt"], tmp_path).proposals[-1].missing == ()
