@@ -19,11 +19,14 @@ def reset_peak(process: Path = _PROCESS) -> int | None:
     Returns:
         Bytes of memory that the process holds; None where the system does not count peaks.
     """
+    reset = process / "clear_refs"
+    if not reset.exists():
+        return None
     allocator = ctypes.CDLL(None)
-    if hasattr(allocator, "malloc_trim"):
+    if hasattr(allocator, "malloc_trim"):  # not every C library has it
         allocator.malloc_trim(0)
     try:
-        (process / "clear_refs").write_text("5")
+        reset.write_text("5")
     except OSError:
         return None
     return _status(process, "VmRSS")
