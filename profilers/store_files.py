@@ -17,6 +17,7 @@ that a file that was cut off is noticed. `store_parquet` says how the same lies 
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,7 +61,8 @@ def export_store(
             f"can be written and has room."
         ) from error
     finally:
-        half.unlink(missing_ok=True)
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
     return count
 
 
