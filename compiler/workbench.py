@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from torch import Tensor
+
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
 from compiler.candidates import Candidates, Judged, Photographs
@@ -18,7 +20,7 @@ from compiler.progress import Progress
 from compiler.search_space import SearchSpace
 from compiler.similarity_table import SimilarityTable
 from compiler.views import Views
-from compiler.wanted import Wanted
+from compiler.wanted import INT8, Wanted
 from compiler.zoo import Zoo
 from compiler.zoo_profile import ZooProfile
 from compiler.zoo_similarity import zoo_similarity
@@ -31,6 +33,9 @@ from targets.target import Target
 _PROTOCOL = Protocol()
 _WHOLE_PROTOCOL = Protocol(max_seconds=0.6)
 _RULE = PairRule()
+
+INT8_IMAGES = 8
+"""Photographs that int8 variants are calibrated by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Workbench:
         """Measures this zoo on this target."""
         settings = self.settings
         return ZooProfile(
-            BlockExports(self.donors, self._cache),
+            BlockExports(self.donors, self._cache, self._calibrating),
             self._cache,
             self.target,
             self.store,
@@ -106,14 +111,24 @@ class Workbench:
     @cached_property
     def table(self) -> CostTable:
         """All costs; what is missing is measured now."""
-        image = None
-        if self._photographs is not None:
-            preprocessing = self.zoo.models[0].preprocessing
-            image = preprocessing.pixels(self.photographs.calibration.load(0))[None]
-        settings = self.settings
+        settings, images = self.settings, self._pixels(1)
+        image = images[0] if images else None
         return self.profile.measure(
             self.wanted, image, self.progress, settings.fresh, settings.budget_seconds
         )
+
+    @property
+    def _calibrating(self) -> tuple[Tensor, ...]:
+        """Images that int8 variants are calibrated by, if any are wanted and there are some."""
+        return self._pixels(INT8_IMAGES) if INT8 in self.target.precisions else ()
+
+    def _pixels(self, count: int) -> tuple[Tensor, ...]:
+        """The first calibration photographs (1, 3, H, W) in [0, 1]; none if none were given."""
+        if self._photographs is None:
+            return ()
+        images, preprocessing = self.photographs.calibration, self.zoo.models[0].preprocessing
+        first = range(min(count, len(images)))
+        return tuple(preprocessing.pixels(images.load(index))[None] for index in first)
 
     @cached_property
     def latency_model(self) -> LatencyModel:

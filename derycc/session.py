@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from compiler.candidates import Photographs
@@ -25,8 +26,8 @@ FEW_IMAGES = 1000
 COSTS = "costs.sqlite"
 """The cost store in the home folder."""
 
-STRUCTURES = "cache/**/structures"
-"""What is known of every block without exporting it again, as a pattern in the home folder."""
+KNOWN = ("cache/**/structures", "cache/**/parts")
+"""What is known of every block without exporting it again, as patterns in the home folder."""
 
 DEMO_PHOTOGRAPHS = "demo photographs"
 """What a manifest calls the photographs that are used where the user names none."""
@@ -50,6 +51,7 @@ class Options:
         quick: measure with the quick protocol.
         fresh: measure blocks anew even if the store has them.
         store: file or URL of the cost store; None: the one in the home folder.
+        budget_seconds: time to measure blocks in; None: all the time that it takes.
     """
 
     home: Path
@@ -62,6 +64,7 @@ class Options:
     quick: bool = False
     fresh: bool = False
     store: str | None = None
+    budget_seconds: float | None = None
 
     @property
     def costs(self) -> str | Path:
@@ -96,7 +99,11 @@ def open_workbench(
     images = open_photographs(options, progress) if wanted else None
     with _places(options, dry) as (home, costs), CostStore(costs) as store:
         settings = Settings(
-            home, options.sizes or own, *_protocols(options.quick), fresh=options.fresh
+            home,
+            options.sizes or own,
+            *_protocols(options.quick),
+            fresh=options.fresh,
+            budget_seconds=options.budget_seconds,
         )
         yield Workbench(zoo, target, store, settings, progress, images)
 
@@ -108,7 +115,7 @@ def _places(options: Options, dry: bool) -> Iterator[tuple[Path, str | Path]]:
         yield options.home, options.costs
         return
     with tempfile.TemporaryDirectory(prefix="derycc-") as temporary:
-        for folder in options.home.glob(STRUCTURES):
+        for folder in chain.from_iterable(map(options.home.glob, KNOWN)):
             shutil.copytree(folder, Path(temporary) / folder.relative_to(options.home))
         yield Path(temporary), snapshot(options.costs, Path(temporary))
 

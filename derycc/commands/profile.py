@@ -28,8 +28,20 @@ def profile(
     data: Data = None,
     quick: Quick = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Measure anew what is already measured.")
+        bool,
+        typer.Option(
+            "--fresh/--resume",
+            help="Measure anew what is already measured, or go on where the last run stopped.",
+        ),
     ] = False,
+    budget_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-seconds",
+            help="Time to measure in: what matters most comes first, the rest is estimated.",
+            show_default=False,
+        ),
+    ] = None,
     store: StoreText = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -46,11 +58,19 @@ def profile(
 
     with frame():
         options = Options(
-            home, target, zoo, tuple(size or ()), data, quick=quick, fresh=fresh, store=store
+            home,
+            target,
+            zoo,
+            tuple(size or ()),
+            data,
+            quick=quick,
+            fresh=fresh,
+            budget_seconds=budget_seconds,
+            store=store,
         )
         with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
             if dry_run:
-                plan = workbench.profile.plan(workbench.wanted)
+                plan = workbench.profile.plan(workbench.wanted, budget_seconds)
                 print_json(asdict(plan)) if as_json else typer.echo("\n".join(plan_lines(plan)))
             elif as_json:
                 print_json(profile_data(workbench))
