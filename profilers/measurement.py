@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from math import comb, sqrt
+from math import comb, inf, sqrt
 from statistics import mean, median, stdev
 
 import numpy as np
@@ -67,6 +67,13 @@ class Measurement:
                 f"The measurement of {self.name!r} has {len(self.rounds)} rounds but "
                 f"{len(self.scales)} drift corrections."
             )
+        for name in ("peak_bytes", "joules", "contention", "drift"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < inf:
+                raise UsageError(
+                    f"The measurement of {self.name!r} has {name}={value}, which is no number from "
+                    f"0 up. Measure the model again."
+                )
 
     @property
     def n(self) -> int:

@@ -154,3 +154,14 @@ def test_what_has_no_median_is_no_measurement(samples: list[list[float]], messag
 def test_every_round_has_one_factor() -> None:
     with pytest.raises(UsageError, match=r"1 rounds but 2 drift corrections"):
         made([1.0], scales=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"peak_bytes": -1}, {"joules": -0.5}, {"contention": float("nan")}, {"drift": float("inf")}],
+)
+def test_what_else_was_measured_is_a_number_from_zero_up(change: dict[str, float]) -> None:
+    (name,) = change
+
+    with pytest.raises(UsageError, match=rf"has {name}=.*Measure the model again"):
+        replace(made([1.0]), **change)
