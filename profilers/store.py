@@ -297,8 +297,7 @@ class CostStore:
         except UnfitError as error:
             raise self._unusable(str(error)) from error
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).strip()
-            raise self._unusable(reason) from error
+            raise self._unusable(_reason(error)) from error
 
     def _unusable(self, reason: str) -> WorkspaceError:
         return WorkspaceError(
@@ -306,6 +305,14 @@ class CostStore:
             f"is. Choose another workspace folder that can be written, update derycc if the store "
             f"is of a newer version, or move a damaged file away and profile again."
         )
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong first: a full disk, say, and not the roll-back that then failed too."""
+    first, each = error, error.__context__
+    while each is not None:
+        first, each = (each if isinstance(each, SQLAlchemyError) else first), each.__context__
+    return str(getattr(first, "orig", None) or first).strip()
 
 
 def _add(connection: Connection, table: Table, row: dict[str, object]) -> bool:
