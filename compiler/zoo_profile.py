@@ -63,6 +63,10 @@ class ZooProfile:
         """Everything to measure; donors that nobody has exported yet are exported."""
         return self._wishes.wanted(self._sizes, progress)
 
+    def models(self, wanted: Wanted) -> list[ExportedModel]:
+        """Everything that is wanted as ONNX, whatever is measured already."""
+        return self._wishes.missing(wanted, frozenset())
+
     def plan(self, wanted: Wanted, budget_seconds: float | None = None) -> ProfilePlan:
         """What measuring would take; measures nothing."""
         missing = self._wishes.missing(wanted, self._done(wanted))
