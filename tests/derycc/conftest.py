@@ -118,6 +118,7 @@ def draw(folder: Path, seed: int) -> None:
 @pytest.fixture(autouse=True)
 def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DERYCC_HOME", raising=False)
+    monkeypatch.delenv("DERYCC_STORE", raising=False)
 
 
 @pytest.fixture(scope="session")
