@@ -3,7 +3,9 @@
 Ten untrained donors of ten families are profiled as `derycc profile` does it: blocks, whole donors,
 stitch shapes, windows, and six random stitched networks. In the same rounds, so that the machine is
 in the same state, other random stitched networks are measured whole, each in fresh processes. These
-are predicted, and so is every whole donor by what is fitted without it. Beside the predictor stand
+are predicted, and so is every whole donor by what is fitted without it. Afterwards the stitched
+networks are measured once more, in rounds of their own: that is what a user meets, whose table is
+older than the network. Beside the predictor stand
 
 - `sum`: the plain sum of blocks measured alone, and of stitches as estimated from stitches alone;
 - `scaled`: that sum times the mean ratio of whole donors to the sums of their blocks;
@@ -17,6 +19,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import fsum
 from pathlib import Path
 
@@ -98,11 +101,12 @@ def main() -> None:
     if arguments.quick:
         names, size, count = QUICK_DONORS, 64, 6
     with tempfile.TemporaryDirectory() as folder:
-        cases, predictor = measured(names, size, count, Path(folder), target)
+        cases, later, predictor = measured(names, size, count, Path(folder), target)
     found = {
         "networks": summary(cases),
         "stitched": summary([case for case in cases if case.stitches]),
         "whole_donors": summary([case for case in cases if not case.stitches]),
+        "stitched_measured_later": summary(later),
     }
     print(f"\n{json.dumps(found['networks'], indent=1)}\ngoals: {GOALS}")
     if not arguments.quick:
@@ -114,14 +118,19 @@ def main() -> None:
             "summary": found,
             "context": asdict(predictor.context),
             "cases": [asdict(case) for case in cases],
+            "cases_measured_later": [asdict(case) for case in later],
         }
         write("prediction", content)
 
 
 def measured(
     names: Sequence[str], size: int, count: int, folder: Path, target: Target
-) -> tuple[list[Case], LatencyPredictor]:
-    """Measures a profile and networks in one, and predicts the networks and whole donors."""
+) -> tuple[list[Case], list[Case], LatencyPredictor]:
+    """Measures a profile and networks in one, predicts the networks and whole donors.
+
+    Returns:
+        All cases, those of stitched networks measured again later, and the predictor.
+    """
     donors = Donors(open_zoo(folder, ",".join(f"random:{name}" for name in names)))
     cache = Cache(folder / "cache")
     exports = BlockExports(donors, cache)
@@ -132,17 +141,23 @@ def measured(
         models = {network: exported_network(network, exports) for network in networks}
         everything = [*zoo.models(wanted), *models.values()]
         print(f"{len(everything)} models to measure, {count} of them to be predicted")
-        table = profile(everything, target, store=store, protocol=PROTOCOL, progress=told)
+        measure = partial(profile, target=target, store=store, protocol=PROTOCOL, progress=told)
+        table = measure(everything)
+        again = measure(list(models.values()), fresh=True)
     predictor = zoo.predictor(wanted, table)
     wholes = [
         (f"{name}@{at}", 0, donor.chain, table.cost(donor.whole))
         for (name, at), donor in wanted.donors.items()
     ]
-    unseen = [
-        (str(network), network.stitches, zoo.parts.chain(network), table.cost(model))
-        for network, model in models.items()
-    ]
-    return [*stitched(unseen, wholes, predictor), *left_out(wholes, predictor)], predictor
+    now, later = (
+        [
+            (str(network), network.stitches, zoo.parts.chain(network), costs.cost(model))
+            for network, model in models.items()
+        ]
+        for costs in (table, again)
+    )
+    cases = [*stitched(now, wholes, predictor), *left_out(wholes, predictor)]
+    return cases, stitched(later, wholes, predictor), predictor
 
 
 def drawn(donors: Donors, size: int, count: int, wanted: Wanted) -> list[Blueprint]:

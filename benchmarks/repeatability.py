@@ -1,6 +1,6 @@
 """The same table made twice: how many blocks agree within the intervals that they state.
 
-Every block of two donors is measured by the protocol of `derycc profile`, all of them again from
+Every block of five donors is measured by the protocol of `derycc profile`, all of them again from
 nothing, in fresh processes. Two measurements of a block agree where their 95 % intervals overlap.
 Beside it: in how many blocks the second median lies in the first interval, and how far the medians
 are apart.
@@ -23,7 +23,7 @@ from profilers.protocol import Protocol
 from profilers.store import CostStore
 from targets.target import get_target
 
-DONORS = ("mobilenetv2_100", "resnet18")
+DONORS = ("mobilenetv2_100", "resnet18", "regnety_004", "mobilenetv3_large_100", "convnext_atto")
 PROTOCOL = Protocol(max_seconds=0.15)
 GOAL = 0.95
 
