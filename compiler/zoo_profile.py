@@ -1,6 +1,6 @@
 """Profiling a zoo: blocks, whole donors, stitches and how they add up, on one target."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 
@@ -69,8 +69,13 @@ class ZooProfile:
 
     def plan(self, wanted: Wanted, budget_seconds: float | None = None) -> ProfilePlan:
         """What measuring would take; measures nothing."""
-        missing = self._wishes.missing(wanted, self._done(wanted))
+        missing = self._wishes.missing(wanted, self._done(wanted.keys))
         return plan(missing, self._target, self._store, self._protocol, budget_seconds)
+
+    def unmeasured(self, keys: Iterable[str]) -> frozenset[str]:
+        """Structures among these of which the store does not have all rounds."""
+        asked = frozenset(keys)
+        return asked - self._done(asked)
 
     def measure(
         self,
@@ -91,7 +96,7 @@ class ZooProfile:
             budget_seconds: time to measure; what matters most comes first, and what is left
                 unmeasured is named in the table.
         """
-        done: frozenset[str] = frozenset() if fresh else self._done(wanted)
+        done: frozenset[str] = frozenset() if fresh else self._done(wanted.keys)
         missing = self._wishes.missing(wanted, done)
         if not missing:
             return self._table(wanted, {})
@@ -156,8 +161,8 @@ class ZooProfile:
         costs = {key: cost for key, cost in known.items() if key not in absent}
         return CostTable(environment, costs, failures, unmeasured)
 
-    def _done(self, wanted: Wanted) -> frozenset[str]:
-        found = self._store.rounds_done(self._environment(), self._protocol, wanted.keys)
+    def _done(self, keys: Iterable[str]) -> frozenset[str]:
+        found = self._store.rounds_done(self._environment(), self._protocol, keys)
         return frozenset(k for k, done in found.items() if done.rounds >= self._protocol.rounds)
 
     def _activations(self, wanted: Wanted, image: torch.Tensor) -> dict[str, Activation]:

@@ -78,6 +78,10 @@ class PartCosts:
             )
         return self.estimates[part.kind].estimate(part)
 
+    def knowing(self, measured: Mapping[str, Cost]) -> "PartCosts":
+        """The same with more parts measured; estimates stay as they were fitted."""
+        return PartCosts({**self.measured, **measured}, self.estimates)
+
     @staticmethod
     def learn(parts: Sequence[Part], measured: Mapping[str, Cost]) -> "PartCosts":
         """Takes what was measured and fits an estimate to each kind of part."""

@@ -9,7 +9,7 @@ that a donor's prediction is close to its own measurement. All terms belong to a
 sum is additive along a path, as the assembly program needs it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import fsum, sqrt
@@ -20,7 +20,7 @@ from profilers.context import Context
 from profilers.deviations import Deviations
 from profilers.measurement import CONFIDENCE
 from profilers.part_costs import PartCosts
-from profilers.parts import Chain, Observation, Part
+from profilers.parts import Chain, Cost, Observation, Part
 
 _LEAST_SHARE = 0.05  # of its latency alone that a part costs at least
 _OWN_ERROR = 0.015  # relative: what no model of parts can tell of a network
@@ -118,6 +118,10 @@ class LatencyPredictor:
         made = _fit(alone, observations)
         made._observations = tuple(observations)
         return made
+
+    def knowing(self, measured: Mapping[str, Cost]) -> "LatencyPredictor":
+        """One that was told, by `Part.key`, what more parts cost alone."""
+        return LatencyPredictor.fit(self.alone.knowing(measured), self._observations)
 
     def term(self, part: Part) -> Term:
         """What a part adds to any network."""
