@@ -15,15 +15,34 @@ import numpy as np
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.candidates import Candidate, Candidates
 from compiler.drop_model import DropModel, DropObservation
+from compiler.kept import ENERGY, MEMORY, SCARCE, chosen_by, keeps, measured
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
+from compiler.problem import Problem
 from compiler.progress import Progress
-from compiler.search_space import Limits, Space
+from compiler.refusal import Question, refusal
+from compiler.search_space import Space
+from targets.budget import Budget
 from targets.errors import InfeasibleError
 
 MAX_CANDIDATES = 6
 PATIENCE = 3
 TIME_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What a prediction was made by: the belief of the loop at that moment.
+
+    Attributes:
+        drops: expected drop of a stitch.
+        residual: what a stitch costs beyond its own layer.
+        excess: factors by which memory and energy were taken to exceed their prediction.
+    """
+
+    drops: DropModel
+    residual: Interval
+    excess: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,7 @@ class Trial:
         within: whether the upper end of its measured latency is within the budget.
         order: how many candidates of the search came before it.
         score: what it is chosen by, where that is not its quality.
+        believed: what predictions were made by; None where nobody noted it.
     """
 
     assembly: Assembly
@@ -47,6 +67,7 @@ class Trial:
     within: bool
     order: int
     score: float | None = None
+    believed: Believed | None = None
 
     @property
     def quality(self) -> float:
@@ -74,11 +95,14 @@ class Belief:
         drops: expected drop of a stitch.
         residuals: measured minus predicted latency, per stitch, of every stitched network so far.
         observations: what the drop model is fitted to, by network.
+        excess: how many times its prediction a network took of a resource at the most, where that
+            was more than predicted: of peak memory and energy.
     """
 
     drops: DropModel = field(default_factory=DropModel)
     residuals: dict[Blueprint, Interval] = field(default_factory=dict)
     observations: dict[Blueprint, DropObservation] = field(default_factory=dict)
+    excess: dict[str, float] = field(default_factory=dict)
 
     @property
     def residual(self) -> Interval:
@@ -93,8 +117,31 @@ class Belief:
         upper = float(np.quantile([residual.upper_us for residual in seen], 0.75))
         return Interval(middle, max(middle, upper))
 
+    @property
+    def now(self) -> Believed:
+        """What is believed at this moment."""
+        return Believed(self.drops, self.residual, tuple(sorted(self.excess.items())))
+
+    def tightened(self, limits: Budget) -> Budget:
+        """The limits with which predictions keep what measurements are to keep."""
+        memory, energy = limits.memory_bytes, limits.energy_j
+        factor = self.excess.get
+        return replace(
+            limits,
+            memory_bytes=None if memory is None else max(1, int(memory / factor(MEMORY, 1.0))),
+            energy_j=None if energy is None else energy / factor(ENERGY, 1.0),
+        )
+
     def learn(self, trial: Trial, space: Space) -> None:
-        """Take in what a network's stitches really cost; one without any teaches nothing."""
+        """Take in what a network really cost: its stitches, its memory and its energy."""
+        for name, amount in measured(trial.candidate, SCARCE):
+            predicted = trial.assembly.cost(name)
+            if predicted and amount > predicted * self.excess.get(name, 1.0):
+                self.excess[name] = amount / predicted
+        self._learn_stitches(trial, space)
+
+    def _learn_stitches(self, trial: Trial, space: Space) -> None:
+        """One without any teaches nothing."""
         arcs, latency = trial.assembly.arcs, trial.candidate.latency
         blueprint = trial.candidate.blueprint
         stitches = blueprint.stitches
@@ -128,7 +175,7 @@ class ClosedLoop:
         self._seed = seed
 
     def search(
-        self, limits: Limits, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
+        self, limits: Budget, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
     ) -> tuple[Trial, ...]:
         """Every candidate tried, best first.
 
@@ -147,19 +194,24 @@ class ClosedLoop:
             assembly = self._solve(limits, trials)
             if not assembly.found and not trials:
                 self._refuse(limits, assembly)
-            if not assembly.found or _settled(trials, assembly):
+            if not assembly.found or _settled(limits, trials, assembly):
                 break
             self._progress.update(len(trials), str(self._space.blueprint(assembly.arcs)))
             trials.append(self._try(assembly, limits, len(trials)))
         self._progress.finish()
         return ranked(*trials)
 
-    def _solve(self, limits: Limits, trials: Sequence[Trial]) -> Assembly:
-        problem = self._space.problem(limits, self._belief.drops, self._belief.residual)
+    def _solve(self, limits: Budget, trials: Sequence[Trial]) -> Assembly:
+        problem = self.problem(limits)
         tried = [frozenset(trial.assembly.arcs) for trial in trials]
         return assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=tried)
 
-    def _whole_donor(self, limits: Limits) -> list[Trial]:
+    def problem(self, limits: Budget) -> Problem:
+        """The assembly program as the loop believes it by now."""
+        limits = self._belief.tightened(limits)
+        return self._space.problem(limits, self._belief.drops, self._belief.residual)
+
+    def _whole_donor(self, limits: Budget) -> list[Trial]:
         """The best donor that fits whole: its quality is known, and stitches have to beat it."""
         alone = self._solve(replace(limits, stitches=0), ())
         if not alone.found:
@@ -169,37 +221,33 @@ class ClosedLoop:
             alone = replace(alone, status="feasible", bound=best.bound, gap=None)
         return [self._try(alone, limits, 0)]
 
-    def _try(self, assembly: Assembly, limits: Limits, order: int) -> Trial:
-        assert assembly.objective is not None
-        predicted = self._space.latency(assembly.arcs, self._belief.residual)
-        candidate = self._candidates.make(self._space.blueprint(assembly.arcs))
+    def _try(self, assembly: Assembly, limits: Budget, order: int) -> Trial:
+        arcs, belief = assembly.arcs, self._belief
+        predicted = self._space.latency(arcs, belief.residual)
+        expected = self._space.expected(arcs, belief.drops)
+        candidate = self._candidates.make(self._space.blueprint(arcs))
         within = keeps(limits, candidate)
-        trial = Trial(assembly, predicted, assembly.objective, candidate, within, order)
-        self._belief.learn(trial, self._space)
+        score = chosen_by(limits, candidate)
+        trial = Trial(assembly, predicted, expected, candidate, within, order, score, belief.now)
+        belief.learn(trial, self._space)
         return trial
 
-    def _refuse(self, limits: Limits, answer: Assembly) -> None:
-        fastest = self.fastest(limits)
+    def _refuse(self, limits: Budget, answer: Assembly) -> None:
         self._progress.finish()
         if answer.status != "infeasible":
             raise InfeasibleError(
                 f"The solver found no network within the limits in {TIME_LIMIT_S:.0f} s, and no "
                 "proof that there is none. Use fewer donors or input sizes, or allow more latency."
             )
-        raise InfeasibleError(_refusal(limits, fastest, self._space))
+        question = Question(self.problem, self._space.blueprint, self._belief.excess)
+        raise InfeasibleError(refusal(question, limits))
 
-    def fastest(self, limits: Limits) -> Assembly:
+    def fastest(self, limits: Budget) -> Assembly:
         """The assembly of least latency under all limits but the one on latency."""
-        problem = self._space.problem(limits, self._belief.drops, self._belief.residual)
-        return cheapest(problem, "latency_us")
+        return cheapest(self.problem(limits), "latency_us")
 
 
-def keeps(limits: Limits, candidate: Candidate) -> bool:
-    """Whether the upper end of a candidate's measured latency is within the limits."""
-    return limits.latency_us is None or candidate.latency.upper_us <= limits.latency_us
-
-
-def _phase(limits: Limits) -> str:
+def _phase(limits: Budget) -> str:
     budget = "" if limits.latency_us is None else f" for {limits.latency_us / 1000:.2f} ms"
     return f"solving, building and measuring candidates{budget}"
 
@@ -209,7 +257,7 @@ def ranked(*trials: Trial) -> tuple[Trial, ...]:
     return tuple(sorted(trials, key=lambda trial: trial.rank, reverse=True))
 
 
-def _settled(trials: Sequence[Trial], promise: Assembly) -> bool:
+def _settled(limits: Budget, trials: Sequence[Trial], promise: Assembly) -> bool:
     """Whether the best measured network is as good as the best that is still promised.
 
     Also true when several candidates in a row have not improved on it.
@@ -219,19 +267,8 @@ def _settled(trials: Sequence[Trial], promise: Assembly) -> bool:
         return False
     best = max(within, key=lambda trial: trial.rank)
     without_gain = max(trial.order for trial in trials) - best.order
-    return without_gain >= PATIENCE or best.quality >= promise.bound
-
-
-def _refusal(limits: Limits, fastest: Assembly, space: Space) -> str:
-    asked = f"{limits.latency_us / 1000:.3g} ms" if limits.latency_us is not None else "the budget"
-    if not fastest.found:
-        return (
-            f"No network of this zoo is within the limits on stitches, parameters and MACs, at "
-            f"whatever latency (asked for: {asked}). Allow more of them, or add smaller donors."
-        )
-    return (
-        f"No network of this zoo is predicted to run within {asked}. The fastest possible takes "
-        f"{fastest.cost('latency_us') / 1000:.3g} ms (upper end): "
-        f"{space.blueprint(fastest.arcs)}. Ask for that much, allow more stitches, or add faster "
-        "donors."
-    )
+    if limits.min_quality is not None:
+        reached = best.candidate.latency.upper_us <= promise.bound
+    else:
+        reached = best.quality >= promise.bound
+    return without_gain >= PATIENCE or reached

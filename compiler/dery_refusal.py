@@ -5,7 +5,8 @@ from compiler.closed_loop import TIME_LIMIT_S, Belief
 from compiler.dery_space import DerySpace
 from compiler.equivalence import Member, Partition
 from compiler.problem import Problem
-from compiler.search_space import Limits
+from targets.amounts import WORDS, amount_text, enough_text
+from targets.budget import Budget
 from targets.errors import InfeasibleError
 
 
@@ -19,7 +20,7 @@ def check_sets(partition: Partition) -> None:
         raise InfeasibleError(_unmatched(partition))
 
 
-def check_feasible(space: DerySpace, limits: Limits, belief: Belief) -> None:
+def check_feasible(space: DerySpace, limits: Budget, belief: Belief) -> None:
     """Refuse limits that no network keeps.
 
     Raises:
@@ -29,7 +30,7 @@ def check_feasible(space: DerySpace, limits: Limits, belief: Belief) -> None:
     problem = space.problem(limits, belief.drops, belief.residual)
     if assemble(problem, time_limit_s=TIME_LIMIT_S).status != "infeasible":
         return
-    free = space.problem(Limits(), belief.drops, belief.residual)
+    free = space.problem(Budget(), belief.drops, belief.residual)
     if assemble(free, time_limit_s=TIME_LIMIT_S).status == "infeasible":
         raise InfeasibleError(_structure(space.partition, problem))
     raise InfeasibleError(_budgets(space, problem, free))
@@ -73,10 +74,11 @@ def _budgets(space: DerySpace, problem: Problem, free: Problem) -> str:
         f"No network with one block from each of the {space.partition.k} equivalence sets is "
         "within the budgets."
     )
-    least = [(name, limit, cheapest(free, name)) for name, limit in problem.limits]
+    limits = [(name, limit) for name, limit in problem.limits if name in free.resources]
+    least = [(name, limit, cheapest(free, name)) for name, limit in limits]
     missed = [
-        f"the least {_WORDS[name]} is {_amount(name, answer.cost(name))}, asked for: "
-        f"{_amount(name, limit)}"
+        f"the least {WORDS[name]} is {enough_text(name, answer.cost(name))}, asked for: "
+        f"{amount_text(name, limit)}"
         for name, limit, answer in least
         if answer.cost(name) > limit
     ]
@@ -91,18 +93,8 @@ def _fastest(space: DerySpace, problem: Problem) -> str:
     fastest: Assembly = cheapest(problem, "latency_us")
     if not fastest.found:
         return ", at whatever latency"
-    took = _amount("latency_us", fastest.cost("latency_us"))
+    took = enough_text("latency_us", fastest.cost("latency_us"))
     return f": within the others the fastest takes {took}, {space.blueprint(fastest.arcs)}"
 
 
-_WORDS = {
-    "latency_us": "latency (upper end)",
-    "params": "number of parameters",
-    "macs": "number of MACs",
-    "stitches": "number of stitches",
-}
 _REMEDY = "Ask for that much, use other donors, or leave out --mode dery."
-
-
-def _amount(name: str, amount: float) -> str:
-    return f"{amount / 1000:.3g} ms" if name == "latency_us" else f"{amount:,.0f}"

@@ -9,7 +9,6 @@ is left to demand is one of every set.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import fsum
 
 from compiler.compatibility import Joints
 from compiler.dissection import OUTPUT
@@ -18,7 +17,8 @@ from compiler.equivalence import Member, Partition
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.problem import CountLimit, Problem
-from compiler.search_space import Limits, SearchSpace
+from compiler.search_space import SearchSpace
+from targets.budget import Budget
 
 
 def joints_of(partition: Partition) -> Joints:
@@ -50,12 +50,12 @@ class DerySpace:
             arc: last[end] for arc, end in ends.items() if end in last
         }
 
-    def problem(self, limits: Limits, drops: DropModel, residual: Interval) -> Problem:
+    def problem(self, limits: Budget, drops: DropModel, residual: Interval) -> Problem:
         """The assembly program, scored by expected quality."""
         problem = self._space.problem(limits, drops, residual)
-        return replace(problem, counts=self._counts())
+        return replace(problem, counts=(*problem.counts, *self._counts()))
 
-    def by_similarity(self, limits: Limits, drops: DropModel, residual: Interval) -> Problem:
+    def by_similarity(self, limits: Budget, drops: DropModel, residual: Interval) -> Problem:
         """The assembly program, scored by the blocks' similarity to the anchors of their sets."""
         problem = self.problem(limits, drops, residual)
         arcs = tuple(replace(arc, score=self._similarity(arc.id)) for arc in problem.arcs)
@@ -67,9 +67,7 @@ class DerySpace:
 
     def expected(self, arcs: Sequence[str], drops: DropModel) -> float:
         """The path's quality as far as it can be told without building it."""
-        chosen = set(arcs)
-        problem = self._space.problem(Limits(), drops, Interval(0.0, 0.0))
-        return fsum(arc.score for arc in problem.arcs if arc.id in chosen)
+        return self._space.expected(arcs, drops)
 
     def blueprint(self, arcs: Sequence[str]) -> Blueprint:
         """The network that a path describes: a donor's stages in a row are one segment."""

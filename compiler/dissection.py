@@ -13,6 +13,7 @@ from itertools import pairwise
 from torch import fx, nn
 
 from backends.model import TensorSpec
+from compiler.activations import most_alive
 from compiler.cut import Cut, prefix_tokens, stride_of, tensor_spec
 from compiler.extraction import extract
 from compiler.graph import aten_graph
@@ -161,6 +162,10 @@ class Dissection:
     def block_called(self, name: str) -> Block:
         """The block between neighbouring cuts whose `Block.name` this is."""
         return next(block for block in self.blocks if block.name == name)
+
+    def activation_bytes(self, start: Cut, end: Cut) -> int:
+        """The most bytes of activations that the run between two cuts holds at once, batch 1."""
+        return most_alive(self._liveness, start.position + 1, end.position)
 
     def module(self, start: Cut, end: Cut) -> fx.GraphModule:
         """The run between two cuts as a module that shares the donor's parameters by name."""

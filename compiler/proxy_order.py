@@ -15,8 +15,8 @@ from compiler.preprocessing import Preprocessing
 from compiler.progress import Progress
 from compiler.proxies import Proxy
 from compiler.scored_search import Order, Scored
-from compiler.search_space import Limits
 from compiler.views import BATCH, Views
+from targets.budget import Budget
 from targets.errors import DataError
 
 MOST_SCORED = 64
@@ -54,7 +54,7 @@ def check_labels(proxy: Proxy, images: ImageSet) -> None:
 
 
 def enumerate_assemblies(
-    space: DerySpace, limits: Limits, belief: Belief, most: int = MOST_SCORED, seed: int = 0
+    space: DerySpace, limits: Budget, belief: Belief, most: int = MOST_SCORED, seed: int = 0
 ) -> Enumeration:
     """All assemblies within the limits, or the `most` of highest expected quality."""
     problem = space.problem(limits, belief.drops, belief.residual)
@@ -99,7 +99,7 @@ class ProxyOrder(Order):
         self._most = most
         self._ranking: tuple[Scored, ...] | None = None
 
-    def best(self, limits: Limits, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
+    def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
         """The best-scored of those not tried that are still predicted to be within the limits."""
         if self._ranking is None:
             self._ranking = self._ranked(limits, belief)
@@ -113,11 +113,11 @@ class ProxyOrder(Order):
             None,
         )
 
-    def _fits(self, assembly: Assembly, limits: Limits, belief: Belief) -> bool:
+    def _fits(self, assembly: Assembly, limits: Budget, belief: Belief) -> bool:
         predicted = self._space.latency(assembly.arcs, belief.residual)
         return limits.latency_us is None or predicted.upper_us <= limits.latency_us
 
-    def _ranked(self, limits: Limits, belief: Belief) -> tuple[Scored, ...]:
+    def _ranked(self, limits: Budget, belief: Belief) -> tuple[Scored, ...]:
         """Equal scores stay in the order of expected quality."""
         self.enumerated = enumerate_assemblies(self._space, limits, belief, self._most, self._seed)
         found = self.enumerated.assemblies

@@ -13,10 +13,11 @@ from scipy.stats import rankdata
 
 from compiler.assembly import Assembly, assemble
 from compiler.candidates import Candidates
-from compiler.closed_loop import MAX_CANDIDATES, TIME_LIMIT_S, Belief, Trial, keeps, ranked
+from compiler.closed_loop import MAX_CANDIDATES, TIME_LIMIT_S, Belief, Trial, ranked
 from compiler.dery_space import DerySpace
+from compiler.kept import keeps
 from compiler.progress import Progress
-from compiler.search_space import Limits
+from targets.budget import Budget
 from targets.errors import InfeasibleError
 
 
@@ -32,7 +33,7 @@ class Order(ABC):
     """Says which assembly is the best of those that are left."""
 
     @abstractmethod
-    def best(self, limits: Limits, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
+    def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
         """The best within the limits, as far as is known by now; None: there are no more."""
 
 
@@ -43,7 +44,7 @@ class SimilarityOrder(Order):
         self._space = space
         self._seed = seed
 
-    def best(self, limits: Limits, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
+    def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
         """The solver's answer, with proof."""
         problem = self._space.by_similarity(limits, belief.drops, belief.residual)
         forbid = [frozenset(trial.assembly.arcs) for trial in tried]
@@ -69,7 +70,7 @@ class ScoredSearch:
         self._progress = progress
 
     def search(
-        self, limits: Limits, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
+        self, limits: Budget, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
     ) -> tuple[Trial, ...]:
         """Every candidate tried: those within the budget first, by score.
 
@@ -96,16 +97,21 @@ class ScoredSearch:
             )
         return ranked(*trials)
 
-    def _next(self, limits: Limits, trials: Sequence[Trial], most: int) -> Scored | None:
-        return self._order.best(limits, self._belief, trials) if len(trials) < most else None
+    def _next(self, limits: Budget, trials: Sequence[Trial], most: int) -> Scored | None:
+        if len(trials) >= most:
+            return None
+        return self._order.best(self._belief.tightened(limits), self._belief, trials)
 
-    def _try(self, found: Scored, limits: Limits, order: int) -> Trial:
+    def _try(self, found: Scored, limits: Budget, order: int) -> Trial:
         arcs = found.assembly.arcs
         predicted = self._space.latency(arcs, self._belief.residual)
         expected = self._space.expected(arcs, self._belief.drops)
         candidate = self._candidates.make(self._space.blueprint(arcs))
         within = keeps(limits, candidate)
-        trial = Trial(found.assembly, predicted, expected, candidate, within, order, found.score)
+        believed = self._belief.now
+        trial = Trial(
+            found.assembly, predicted, expected, candidate, within, order, found.score, believed
+        )
         self._belief.learn(trial, self._space)
         return trial
 

@@ -8,16 +8,18 @@ measured quality and nobody gains by covering depth twice.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import fsum
 from typing import Protocol
 
 from compiler.compatibility import StitchOption
+from compiler.constraints import ArcFacts, constrained
 from compiler.dissection import Block, Cut, Dissection
 from compiler.drop_model import DropModel
+from compiler.footprint import Calibration, Footprints
 from compiler.latency_model import Interval, LatencyModel, total
 from compiler.network import Blueprint, Segment
 from compiler.problem import Amounts, Arc, Problem
+from targets.budget import Budget
 
 SOURCE, SINK = "in", "out"
 
@@ -26,37 +28,10 @@ QualityOf = Mapping[tuple[str, int], float]
 """Measured quality, 0 to 1, by donor and input size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a network may cost.
-
-    Attributes:
-        latency_us: upper end of the predicted latency, in microseconds.
-        stitches: stitching layers.
-        params: parameters.
-        macs: multiply-accumulates of one inference.
-    """
-
-    latency_us: float | None = None
-    stitches: int | None = None
-    params: int | None = None
-    macs: int | None = None
-
-    def amounts(self) -> Amounts:
-        """The limits that are set, as the problem wants them."""
-        named = {
-            "latency_us": self.latency_us,
-            "stitches": self.stitches,
-            "params": self.params,
-            "macs": self.macs,
-        }
-        return tuple((name, float(value)) for name, value in named.items() if value is not None)
-
-
 class Space(Protocol):
     """What a search needs to know of the networks that can be assembled."""
 
-    def problem(self, limits: Limits, drops: DropModel, residual: Interval) -> Problem:
+    def problem(self, limits: Budget, drops: DropModel, residual: Interval) -> Problem:
         """The assembly program under these limits and beliefs."""
         ...
 
@@ -76,6 +51,10 @@ class Space(Protocol):
         """The path's quality if its stitches cost nothing."""
         ...
 
+    def expected(self, arcs: Sequence[str], drops: DropModel) -> float:
+        """The path's quality as far as it can be told without building it."""
+        ...
+
 
 class SearchSpace:
     """Blocks and stitches with their costs and scores, ready to be put to the solver."""
@@ -86,6 +65,7 @@ class SearchSpace:
         options: Sequence[StitchOption],
         latency: LatencyModel,
         quality: QualityOf,
+        calibration: Calibration | None = None,
     ) -> None:
         """Take the parts.
 
@@ -94,11 +74,13 @@ class SearchSpace:
             options: the stitches offered, at those sizes.
             latency: predicts what they cost.
             quality: measured quality of every uncut donor at every size.
+            calibration: of memory and energy; None: nothing was measured of these.
         """
         self._dissections = {(d.name, d.input_size): d for d in dissections}
         self._options = tuple(options)
         self._latency = latency
         self._quality = quality
+        self._footprints = Footprints(self._dissections, calibration or Calibration())
         self._steps: dict[str, Step] = {}
         entered = {(o.target_model, o.size, o.target.name) for o in options}
         for dissection in dissections:
@@ -113,7 +95,7 @@ class SearchSpace:
         """The blocks by arc; one that a stitch may enter has two arcs."""
         return {name: step for name, step in self._steps.items() if isinstance(step, Block)}
 
-    def problem(self, limits: Limits, drops: DropModel, residual: Interval) -> Problem:
+    def problem(self, limits: Budget, drops: DropModel, residual: Interval) -> Problem:
         """The assembly program under these limits and beliefs.
 
         Args:
@@ -123,14 +105,20 @@ class SearchSpace:
         """
         steps = self._steps.items()
         arcs = tuple(self._arc(name, step, drops, residual) for name, step in steps)
-        return Problem("maximize", SOURCE, SINK, arcs, limits.amounts(), ())
+        problem = Problem("maximize", SOURCE, SINK, arcs)
+        wants_memory = limits.memory_bytes is not None
+        facts = {name: self._facts(step, wants_memory) for name, step in steps}
+        return constrained(problem, limits, facts)
+
+    def steps(self, arcs: Sequence[str]) -> tuple[tuple[str, Step], ...]:
+        """The blocks and stitches of a path; gates are neither."""
+        return tuple((name, self._steps[name]) for name in arcs if name in self._steps)
 
     def blueprint(self, arcs: Sequence[str]) -> Blueprint:
         """The network that a path describes: runs of neighbouring blocks become segments."""
         segments: list[Segment] = []
         run: list[Block] = []
-        for name in arcs:
-            step = self._steps[name]
+        for _, step in self.steps(arcs):
             if isinstance(step, Block):
                 run.append(step)
             else:
@@ -141,16 +129,19 @@ class SearchSpace:
 
     def latency(self, arcs: Sequence[str], residual: Interval) -> Interval:
         """The predicted latency of a path."""
-        return total([self._interval(self._steps[name], residual) for name in arcs])
+        return total([self._interval(step, residual) for _, step in self.steps(arcs)])
 
     def unexplained(self, arcs: Sequence[str]) -> float:
         """Sum of 1 - R2 over the path's stitches."""
-        steps = (self._steps[name] for name in arcs)
-        return sum(1.0 - step.r2 for step in steps if isinstance(step, StitchOption))
+        return sum(1.0 - step.r2 for _, step in self.steps(arcs) if isinstance(step, StitchOption))
 
     def promised(self, arcs: Sequence[str]) -> float:
         """The path's quality if its stitches cost nothing."""
-        return fsum(self._score(self._steps[name], DropModel(slope=0.0)) for name in arcs)
+        return self.expected(arcs, DropModel(slope=0.0))
+
+    def expected(self, arcs: Sequence[str], drops: DropModel) -> float:
+        """The path's quality as far as it can be told without building it."""
+        return fsum(self._score(step, drops) for _, step in self.steps(arcs))
 
     def _interval(self, step: Step, residual: Interval) -> Interval:
         if isinstance(step, Block):
@@ -162,16 +153,37 @@ class SearchSpace:
         )
 
     def _arc(self, name: str, step: Step, drops: DropModel, residual: Interval) -> Arc:
-        latency_us, score = self._interval(step, residual).upper_us, self._score(step, drops)
+        upper_us, score = self._interval(step, residual).upper_us, self._score(step, drops)
         if isinstance(step, Block):
-            costs = _costs(latency_us, step.params, step.macs, 0)
             tail = _node(step.model, step.size, step.start) + "^" * name.endswith("^")
             head = _node(step.model, step.size, step.end)
         else:
-            costs = _costs(latency_us, step.shape.params, step.shape.macs, 1)
             tail = _node(step.source_model, step.size, step.source)
             head = _node(step.target_model, step.size, step.target) + "^"
-        return Arc(name, tail, head, score, costs)
+        return Arc(name, tail, head, score, self._costs(step, upper_us))
+
+    def _costs(self, step: Step, upper_us: float) -> Amounts:
+        counted = step if isinstance(step, Block) else step.shape
+        energy = self._footprints.energy_j(step, upper_us)
+        return (
+            ("latency_us", upper_us),
+            ("params", float(counted.params)),
+            ("macs", float(counted.macs)),
+            ("stitches", float(isinstance(step, StitchOption))),
+            ("weight_bytes", float(self._footprints.weight_bytes(step))),
+            *(() if energy is None else (("energy_j", energy),)),
+        )
+
+    def _facts(self, step: Step, wants_memory: bool) -> ArcFacts:
+        held, passing = 0.0, 0.0
+        if wants_memory:
+            held, passing = (
+                self._footprints.held_bytes(step),
+                self._footprints.passing_bytes(step),
+            )
+        if isinstance(step, Block):
+            return ArcFacts(step.model, held, passing)
+        return ArcFacts(None, held, passing, (step.source_model, step.target_model))
 
     def _score(self, step: Step, drops: DropModel) -> float:
         if isinstance(step, Block):
@@ -202,15 +214,6 @@ def _node(model: str, size: int, cut: Cut) -> str:
     if cut.depth == 0.0:
         return SOURCE
     return SINK if cut.depth == 1.0 else f"{model}@{size}/{cut.name}"
-
-
-def _costs(latency_us: float, params: int, macs: int, stitches: int) -> Amounts:
-    return (
-        ("latency_us", latency_us),
-        ("params", float(params)),
-        ("macs", float(macs)),
-        ("stitches", float(stitches)),
-    )
 
 
 def _segment(run: Sequence[Block]) -> Segment:

@@ -14,6 +14,7 @@ from compiler.closed_loop import Belief, ClosedLoop
 from compiler.compatibility import PairRule, Rule, StitchOption, stitch_options
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN
+from compiler.footprint import calibrated
 from compiler.latency_model import LatencyModel
 from compiler.network import Blueprint
 from compiler.progress import Progress
@@ -181,7 +182,8 @@ class Workbench:
             for size in self.settings.sizes
             for name in self.donors.names
         ]
-        return SearchSpace(dissections, self.options, latency, quality)
+        calibration = calibrated(self.wanted, self.table)
+        return SearchSpace(dissections, self.options, latency, quality, calibration)
 
     @cached_property
     def similarity(self) -> SimilarityTable:

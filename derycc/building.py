@@ -7,13 +7,17 @@ from backends.registry import get_backend
 from compiler.candidates import Candidate
 from compiler.closed_loop import MAX_CANDIDATES, Belief, ClosedLoop, Trial, ranked
 from compiler.dery_bench import DeryAnswer, DerySettings
+from compiler.kept import keeps, missed
 from compiler.network import Blueprint
+from compiler.refusal import asked_for
 from compiler.scored_search import ScoredSearch
-from compiler.search_space import Limits
 from compiler.verification import Verification, verify
 from compiler.workbench import Workbench
-from targets.budget import Latency, LatencyShare, parse_latency
-from targets.errors import BudgetMissedError, VerificationError
+from targets.amounts import amount_text, enough_text
+from targets.budget import Budget, Latency, LatencyShare, parse_latency
+from targets.errors import BudgetMissedError, UsageError, VerificationError
+
+_TWO_STITCHES, _NONE = Budget(stitches=2), Budget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +26,25 @@ class Request:
 
     Attributes:
         latency: the budget as the user wrote it; None: there is none on latency.
-        stitches: most stitching layers.
-        params: most parameters, or None.
-        macs: most multiply-accumulates, or None.
+        budget: all other limits; donors as the user named them.
         candidates: most networks to build and measure.
         dery: of DeRy mode; None: networks need not have one block of every equivalence set.
+        licences: donors whose licence contains one of these texts lend no blocks.
     """
 
     latency: str | None
-    stitches: int = 2
-    params: int | None = None
-    macs: int | None = None
+    budget: Budget = _TWO_STITCHES
     candidates: int = MAX_CANDIDATES
     dery: DerySettings | None = None
+    licences: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.dery is not None and self.budget.min_quality is not None:
+            raise UsageError(
+                "--min-quality asks for the least latency, and --mode dery chooses by a score. "
+                "Leave one of the two out."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Built:
         trials: all candidates, best first.
         verification: that its engine computes what it should.
         dery: how DeRy mode came to it.
+        limits: everything that was asked for, in numbers and full names.
     """
 
     budget_us: float | None
@@ -56,11 +67,12 @@ class Built:
     trials: tuple[Trial, ...]
     verification: Verification
     dery: DeryAnswer | None = None
+    limits: Budget = _NONE
 
     @property
     def kept(self) -> bool:
-        """Whether the upper end of the measured latency is within the budget."""
-        return self.budget_us is None or self.candidate.latency.upper_us <= self.budget_us
+        """Whether everything that was measured is within the limits."""
+        return keeps(self.limits, self.candidate)
 
 
 def budget_us(text: str, bench: Workbench) -> float:
@@ -92,10 +104,42 @@ def _profiled(share: LatencyShare, bench: Workbench) -> bool:
     return (model.name, model.preprocessing.input_size) in bench.wanted.donors
 
 
-def limits(request: Request, bench: Workbench) -> Limits:
-    """The request's budgets as the solver takes them."""
+def limits(request: Request, bench: Workbench) -> Budget:
+    """The request's budgets as the solver takes them: latency in microseconds, full names.
+
+    Raises:
+        UnknownNameError: a donor is not in the zoo.
+        UsageError: no donor is left, or energy is limited and nothing has metered it.
+    """
+    asked = named(request, bench)
+    if asked.energy_j is not None and all(c.joules is None for c in bench.table.costs.values()):
+        raise UsageError(
+            f"No energy was measured on {bench.target}: the machine has no meter that this user "
+            "may read (derycc doctor). Leave --energy out, or measure on one that has."
+        )
     latency_us = None if request.latency is None else budget_us(request.latency, bench)
-    return Limits(latency_us, request.stitches, request.params, request.macs)
+    return replace(asked, latency_us=latency_us)
+
+
+def named(request: Request, bench: Workbench) -> Budget:
+    """The budget but for its latency, with donors under their full names.
+
+    Raises:
+        UnknownNameError, UsageError: as `limits`.
+    """
+    asked = request.budget
+    required = tuple(bench.zoo.find(name).name for name in asked.required)
+    excluded = {bench.zoo.find(name).name for name in asked.excluded}
+    for text in request.licences:
+        unwanted = (m.name for m in bench.zoo if text.casefold() in m.licence.casefold())
+        excluded.update(unwanted)
+    if excluded and excluded >= set(bench.zoo.names):
+        said = ", ".join(f"{model.name} ({model.licence})" for model in bench.zoo)
+        raise UsageError(
+            f"--without and --exclude-licence leave no donor of {said}. Leave one in, or add "
+            "others by --zoo."
+        )
+    return replace(asked, required=required, excluded=tuple(sorted(excluded)))
 
 
 def build(request: Request, bench: Workbench, belief: Belief | None = None) -> Built:
@@ -110,24 +154,24 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
     return choose(bench.loop(belief or Belief()), bounds, request.candidates, bench)
 
 
-def choose(loop: ClosedLoop | ScoredSearch, bounds: Limits, most: int, bench: Workbench) -> Built:
+def choose(loop: ClosedLoop | ScoredSearch, bounds: Budget, most: int, bench: Workbench) -> Built:
     """The best of a loop's candidates that keeps the budget a second time.
 
     Raises:
         InfeasibleError, BudgetMissedError, VerificationError: as `build`.
     """
-    limit = bounds.latency_us
     trials = loop.search(bounds, most)
     while trials[0].within:
         candidate = bench.candidates.confirm(trials[0].candidate.blueprint)
-        if limit is None or candidate.latency.upper_us <= limit:
+        if keeps(bounds, candidate):
             verification = verified(candidate, bench)
-            return Built(limit, trials[0], candidate, trials, verification)
+            return Built(
+                bounds.latency_us, trials[0], candidate, trials, verification, limits=bounds
+            )
         trials = ranked(replace(trials[0], candidate=candidate, within=False), *trials[1:])
         if not trials[0].within:
             trials = loop.search(bounds, most, trials)
-    assert limit is not None, "without a budget every network is within it"
-    raise BudgetMissedError(_missed(limit, trials))
+    raise BudgetMissedError(_missed(bounds, trials))
 
 
 def verified(candidate: Candidate, bench: Workbench) -> Verification:
@@ -153,16 +197,27 @@ def _failed(verification: Verification) -> str:
     )
 
 
-def _missed(limit_us: float, trials: tuple[Trial, ...]) -> str:
-    closest = min(trials, key=lambda trial: trial.candidate.latency.upper_us)
+def _missed(bounds: Budget, trials: tuple[Trial, ...]) -> str:
+    closest = min(trials, key=lambda t: (len(missed(bounds, t.candidate)), _upper_us(t)))
+    head = f"None of the networks that were built ({len(trials)}) keeps "
+    if bounds.latency_us is None or closest.candidate.latency.upper_us <= bounds.latency_us:
+        return (
+            f"{head}the limits when it is measured. The closest is {closest.candidate.blueprint}: "
+            f"{'; '.join(missed(bounds, closest.candidate))}. Ask for that much, or try more "
+            "--candidates."
+        )
     latency = closest.candidate.latency
     return (
-        f"None of the networks that were built ({len(trials)}) keeps {limit_us / 1000:.3g} ms when "
-        f"it is measured. The closest takes {latency.median_us / 1000:.3g} ms, "
-        f"{latency.upper_us / 1000:.3g} ms at the upper end of its 95 % interval"
+        f"{head}{amount_text('latency_us', bounds.latency_us)} when "
+        f"it is measured. The closest takes {amount_text('latency_us', latency.median_us)}, "
+        f"{enough_text('latency_us', latency.upper_us)} at the upper end of its 95 % interval"
         f"{' (a noisy measurement)' if latency.noisy else ''}: {closest.candidate.blueprint}. "
         "Ask for that much, try more --candidates, or measure on a quieter machine."
     )
+
+
+def _upper_us(trial: Trial) -> float:
+    return trial.candidate.latency.upper_us
 
 
 def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench) -> Path:
@@ -176,9 +231,13 @@ def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench)
 
 def _asked(request: Request) -> str:
     """The budgets in words."""
-    named = {"params": request.params, "MACs": request.macs}
-    counts = [f"{count} {name}" for name, count in named.items() if count is not None]
-    return ", ".join([request.latency, *counts] if request.latency is not None else counts)
+    asked = request.budget
+    counts = {"params": asked.params, "MACs": asked.macs}
+    words = [] if request.latency is None else [request.latency]
+    words += [f"{count} {name}" for name, count in counts.items() if count is not None]
+    others = replace(asked, stitches=None, params=None, macs=None)
+    words += asked_for(others)
+    return ", ".join([*words, *(f"no licence {text}" for text in request.licences)])
 
 
 def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
@@ -186,11 +245,13 @@ def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
     parsed = None if request.latency is None else parse_latency(request.latency)
     if isinstance(parsed, LatencyShare):
         bench.zoo.find(parsed.model)
+    excluded = named(request, bench).excluded
     missing = bench.profile.plan(bench.wanted)
     lines = [
-        f"Target {bench.target}, budget {_asked(request)}, at most {request.stitches} stitches, "
+        f"Target {bench.target}, budget {_asked(request)}, at most {request.budget.stitches} "
+        f"stitches, "
         f"input sizes {', '.join(map(str, bench.settings.sizes))} px.",
-        f"Donors: {', '.join(bench.zoo.names)}.",
+        f"Donors: {', '.join(name for name in bench.zoo.names if name not in excluded)}.",
     ]
     if missing.to_measure:
         lines.append(

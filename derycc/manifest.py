@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from derycc.manifest_asked import Beliefs, Constraint, Demands, Session
 from targets.errors import UsageError
 
-FORMAT = "derycc.manifest/2"
-READ = ("derycc.manifest/1", FORMAT)
-"""Formats that are read: format 1 knew no recipes and no builds without a budget."""
+FORMAT = "derycc.manifest/3"
+READ = ("derycc.manifest/1", "derycc.manifest/2", FORMAT)
+"""Formats that are read: 1 knew no recipes and no builds without a budget, 2 no constraints."""
 
 NAME = "manifest.json"
 
@@ -239,7 +240,7 @@ class Manifest:
     """A build: what it is, what it was made from, what was promised and what was measured.
 
     Attributes:
-        format: `derycc.manifest/2`.
+        format: `derycc.manifest/3`.
         derycc: version of this program.
         versions: of the packages that matter.
         target: the device and its settings, as `--target` takes them.
@@ -257,6 +258,11 @@ class Manifest:
         data: the photographs.
         files: sha256 of every other file of the folder.
         dery: how DeRy mode came to the network; None: it was not asked for.
+        constraints: every resource that is known of; empty in earlier formats.
+        demands: what else was asked for; None in earlier formats.
+        session: the command's other options; None in earlier formats.
+        beliefs: what the chosen network was predicted by; None in earlier formats, and where it was
+            written down by hand.
     """
 
     format: str
@@ -277,6 +283,10 @@ class Manifest:
     data: Data
     files: dict[str, str]
     dery: Dery | None = None
+    constraints: tuple[Constraint, ...] = ()
+    demands: Demands | None = None
+    session: Session | None = None
+    beliefs: Beliefs | None = None
 
     def to_json(self) -> bytes:
         """As it is written to `manifest.json`."""
@@ -349,7 +359,7 @@ def _check_format(path: Path, content: bytes) -> None:
     """Another format has other fields: it is refused before they are looked for."""
     said = _stamp().validate_json(content)
     if said.format not in READ:
-        known = " and ".join(map(repr, READ))
+        known = " and ".join((", ".join(map(repr, READ[:-1])), repr(READ[-1])))
         raise UsageError(
             f"{path} has the format {said.format!r}; this derycc reads {known}. Use the derycc "
             f"that wrote it (version {said.derycc})."

@@ -8,13 +8,14 @@ from compiler.closed_loop import Trial
 from compiler.design import recipe_of
 from compiler.quality import Quality as Measured
 from compiler.recipe import Recipe
-from compiler.recipe_plan import plan_recipe
+from compiler.recipe_plan import RecipePlan, plan_recipe
 from compiler.workbench import Workbench
 from derycc import __version__, manifest
 from derycc.building import Built, Request
 from derycc.by_hand import HandBuilt, HandRequest
 from derycc.dery import describe_dery, finite
 from derycc.doctor import REQUIRED
+from derycc.papers_asked import beliefs, constraints, demands, session
 from derycc.session import DEMO_PHOTOGRAPHS, Options, caution, labelled
 from profilers.environment import Environment
 
@@ -27,6 +28,7 @@ def describe(
 ) -> manifest.Manifest:
     """The manifest of a build, but for the hashes of its files."""
     environment = _environment(built, bench)
+    plan = plan_recipe(built_recipe(built, bench), bench.donors)
     return manifest.Manifest(
         format=manifest.FORMAT,
         derycc=__version__,
@@ -36,7 +38,7 @@ def describe(
         machine=asdict(environment),
         budget=request.latency,
         zoo=options.zoo,
-        network=_network(built, bench),
+        network=_network(built, plan, bench),
         donors=_donors(built, bench),
         latency=_latency(built),
         quality=_quality(built, bench),
@@ -46,6 +48,10 @@ def describe(
         data=_data(options, bench),
         files={},
         dery=describe_dery(built.dery) if isinstance(built, Built) and built.dery else None,
+        constraints=constraints(built, plan),
+        demands=demands(built, request),
+        session=session(options, bench.settings.sizes),
+        beliefs=beliefs(built),
     )
 
 
@@ -91,8 +97,7 @@ def built_recipe(built: AnyBuilt, bench: Workbench) -> Recipe:
     return recipe_of(built.candidate.blueprint, bench.donors)
 
 
-def _network(built: AnyBuilt, bench: Workbench) -> manifest.Network:
-    plan = plan_recipe(built_recipe(built, bench), bench.donors)
+def _network(built: AnyBuilt, plan: RecipePlan, bench: Workbench) -> manifest.Network:
     wants = bench.donors.preprocessing(plan.recipe.segments[0].model, plan.recipe.input_size)
     return manifest.Network(
         input_size=plan.recipe.input_size,

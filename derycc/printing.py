@@ -11,6 +11,7 @@ from compiler.zoo import Zoo
 from derycc.building import Built
 from derycc.console import milliseconds, percent, table
 from derycc.manifest import Latency, Manifest, Solver
+from derycc.printing_asked import constraint_rows, least_quality
 from derycc.printing_dery import dery_lines
 from derycc.sweeping import Point
 
@@ -50,7 +51,8 @@ def build_table(build: Manifest) -> Table:
             _predicted(latency),
             f"{milliseconds(latency.measured_us)} ({low / 1000:.2f} to {high / 1000:.2f})",
         ),
-        (f"{kind}, calibration", "", percent(quality.expected), percent(score)),
+        *constraint_rows(build.constraints),
+        (f"{kind}, calibration", least_quality(build), percent(quality.expected), percent(score)),
         (f"top-1, {held.images} held out", "", "", percent(held.top1)),
         (f"agreement with {quality.reference}", "", "", percent(held.agreement)),
         (

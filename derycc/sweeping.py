@@ -7,9 +7,8 @@ import numpy as np
 from compiler.candidates import Candidate
 from compiler.closed_loop import Belief
 from compiler.network import Blueprint
-from compiler.search_space import Limits
 from compiler.workbench import Workbench
-from derycc.building import Built, Request, build
+from derycc.building import Built, Request, build, named
 from targets.errors import BudgetMissedError, InfeasibleError
 
 BELOW_FASTEST = 0.9
@@ -54,8 +53,7 @@ def default_budgets(
     The first is one that no whole donor keeps, unless not even stitched networks are predicted to
     be that fast; then it is what the fastest of these needs.
     """
-    limits = Limits(stitches=request.stitches)
-    fastest = bench.loop(Belief()).fastest(limits).cost("latency_us") * HEADROOM
+    fastest = bench.loop(Belief()).fastest(named(request, bench)).cost("latency_us") * HEADROOM
     first = max(fastest, alone[0].latency.median_us * BELOW_FASTEST)
     last = max(candidate.latency.upper_us for candidate in alone) * HEADROOM
     return tuple(f"{us / 1000:.4g}ms" for us in np.geomspace(first, last, points))

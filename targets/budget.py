@@ -1,4 +1,4 @@
-"""`Budget` and the texts people write budgets in: "10ms", "75% of NAME", "50MB", "20M".
+"""`Budget` and the texts people write budgets in: "10ms", "75% of NAME", "50MB", "20M", "50mJ".
 
 Every value prints as a text that parses to the same value.
 """
@@ -20,6 +20,18 @@ _BYTES = {
     **{unit: Decimal(1024**power) for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
 }
 _COUNTS = {unit: Decimal(1000**power) for power, unit in enumerate(("", "k", "M", "G", "T"))}
+_JOULES = {"uJ": Decimal("1e-6"), "mJ": Decimal("1e-3"), "J": Decimal(1)}
+
+RESOURCES = (
+    "latency_us",
+    "stitches",
+    "params",
+    "macs",
+    "weight_bytes",
+    "memory_bytes",
+    "energy_j",
+)
+"""What a network costs of, as budgets, problem files and manifests name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,35 +88,60 @@ class Count(int):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a network may cost; None: not limited.
+    """What a network may cost and must be; None: not limited.
 
     Attributes:
-        latency_us: Measured latency of one inference, microseconds.
-        memory_bytes: Bytes of weights and activations.
+        latency_us: Upper end of the latency of one inference, microseconds.
+        stitches: Stitching layers; 0 asks for a donor alone.
         params: Parameters.
         macs: Multiply-accumulates of convolutions and linear layers.
-        stitches: Stitching layers; 0 asks for a donor alone.
+        weight_bytes: Bytes of weights.
+        memory_bytes: Peak memory of loading and running it, bytes.
+        energy_j: Energy of one inference, joules.
         donors: Different donors.
+        min_quality: Least quality, 0 to 1; the least latency is then what is looked for.
+        required: Donors that must lend a block.
+        excluded: Donors that must not.
     """
 
     latency_us: float | None = None
-    memory_bytes: int | None = None
+    stitches: int | None = None
     params: int | None = None
     macs: int | None = None
-    stitches: int | None = None
+    weight_bytes: int | None = None
+    memory_bytes: int | None = None
+    energy_j: float | None = None
     donors: int | None = None
+    min_quality: float | None = None
+    required: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that every limit that is set can be met at all."""
-        for name in ("latency_us", "memory_bytes", "params", "macs", "donors"):
+        for name in (*RESOURCES, "donors"):
             value = getattr(self, name)
-            if value is not None:
+            if value is not None and name != "stitches":
                 _check_positive(f"budget {name}", value, "")
         if self.stitches is not None and self.stitches < 0:
             raise UsageError(
                 f"Cannot use {self.stitches} as the number of stitches. "
                 f"Use a whole number from 0 up."
             )
+        if self.min_quality is not None and not 0 < self.min_quality <= 1:
+            raise UsageError(
+                f"Cannot use {self.min_quality} as the least quality. Use a share above 0 and at "
+                f"most 1, e.g. --min-quality 80%."
+            )
+        if both := sorted(set(self.required) & set(self.excluded)):
+            raise UsageError(
+                f"The donor {both[0]!r} must be in the network (--with) and must not be in it "
+                f"(--without, --exclude-licence). Leave one of the two out."
+            )
+
+    def amounts(self) -> tuple[tuple[str, float], ...]:
+        """The limits on what adds up along a network, by resource, in the order of `RESOURCES`."""
+        named = ((name, getattr(self, name)) for name in RESOURCES)
+        return tuple((name, float(value)) for name, value in named if value is not None)
 
 
 def parse_latency(text: str) -> Latency | LatencyShare:
@@ -127,6 +164,23 @@ def parse_latency(text: str) -> Latency | LatencyShare:
     return Latency(float(number * unit))
 
 
+def parse_latency_range(text: str) -> tuple[Latency, Latency]:
+    """Reads "5ms..30ms": the lowest and the highest latency of a row.
+
+    Raises:
+        UsageError: It is no such range, or its first latency is not below its second.
+    """
+    first, dots, last = text.partition("..")
+    ends = [parse_latency(end) for end in (first, last)] if dots else []
+    low, high = ends or (None, None)
+    if isinstance(low, Latency) and isinstance(high, Latency) and low.us < high.us:
+        return low, high
+    raise UsageError(
+        f"Cannot read {text!r} as a range of latencies. Use two latencies, the lower one first, "
+        f"e.g. --latency 5ms..30ms."
+    )
+
+
 def parse_bytes(text: str) -> Bytes:
     """Reads "50MB" (decimal) or "50MiB" (binary) as whole bytes, rounded down.
 
@@ -140,6 +194,38 @@ def parse_bytes(text: str) -> Bytes:
             f"GiB), e.g. --memory 50MB."
         )
     return Bytes(whole)
+
+
+def parse_energy(text: str) -> float:
+    """Reads "50mJ", "500uJ" or "0.05J" as joules.
+
+    Raises:
+        UsageError: It is no positive energy with a unit.
+    """
+    number, unit = _split(text, _JOULES)
+    if number is None or unit is None or not 0 < number < _LARGEST:
+        raise UsageError(
+            f"Cannot read {text!r} as an energy. Use a number and a unit (uJ, mJ, J), e.g. "
+            f"--energy 50mJ."
+        )
+    return float(number * unit)
+
+
+def parse_quality(text: str) -> float:
+    """Reads "80%" or "0.8" as a share.
+
+    Raises:
+        UsageError: It is no share above 0 and at most 1.
+    """
+    stripped = text.strip()
+    number = _number(stripped.removesuffix("%").rstrip())
+    share = None if number is None else number / (100 if stripped.endswith("%") else 1)
+    if share is None or not 0 < share <= 1:
+        raise UsageError(
+            f"Cannot read {text!r} as a quality. Use a percentage above 0 and at most 100, e.g. "
+            f"--min-quality 80%."
+        )
+    return float(share)
 
 
 def parse_count(text: str) -> Count:

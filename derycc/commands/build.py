@@ -5,23 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from derycc.options import (
-    AsJson,
-    CandidateCount,
-    Data,
-    DryRun,
-    Home,
-    JudgeData,
-    Quick,
-    Sizes,
-    StoreText,
-    TargetText,
-    ViewCount,
-    WeightsText,
-    ZooText,
-    frame,
-    print_json,
-)
+from derycc.grouped_options import Bench, Constraints, grouped
+from derycc.options import AsJson, CandidateCount, DryRun, WeightsText, frame, print_json
 
 if TYPE_CHECKING:
     from compiler.dery_bench import DerySettings
@@ -33,7 +18,7 @@ LatencyText = Annotated[
     str | None,
     typer.Option(
         "--latency",
-        help='Budget: 10ms, 500us, or "75% of MODEL"; with --params, --macs or --recipe it may be '
+        help='Budget: 10ms, 500us, or "75% of MODEL"; with another limit or --recipe it may be '
         "left out.",
         show_default=False,
     ),
@@ -46,13 +31,6 @@ RecipeText = Annotated[
         "derycc recipe list.",
         show_default=False,
     ),
-]
-Parameters = Annotated[
-    str | None, typer.Option("--params", help="Most parameters, e.g. 5M.", show_default=False)
-]
-Macs = Annotated[
-    str | None,
-    typer.Option("--macs", help="Most multiply-accumulates, e.g. 400M.", show_default=False),
 ]
 MostStitches = Annotated[
     int | None,
@@ -116,56 +94,59 @@ Out = Annotated[
 ]
 
 
+ProblemOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--problem-out",
+        help="Write what was solved to this file (derycc.problem/1), for derycc solve.",
+        show_default=False,
+    ),
+]
+
+
+@grouped
 def build(
-    home: Home,
+    bench: Bench,
+    constraints: Constraints,
     latency: LatencyText = None,
     recipe: RecipeText = None,
     weights: WeightsText = "pretrained",
-    target: TargetText = "cpu",
-    zoo: ZooText = None,
-    size: Sizes = None,
-    data: Data = None,
-    judge_data: JudgeData = None,
-    views: ViewCount = 2,
     out: Out = None,
     stitches: MostStitches = None,
-    params: Parameters = None,
-    macs: Macs = None,
     candidates: CandidateCount = 6,
     mode: Mode = "normal",
     k: Blocks = None,
     score: ScoreText = None,
     epsilon: Epsilon = None,
     seed: Seed = None,
-    quick: Quick = False,
-    store: StoreText = None,
+    problem_out: ProblemOut = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Assembles, compiles, measures and verifies the best network within budgets."""
-    from derycc.session import Options
-
     with frame():
-        options = Options(
-            home, target, zoo, tuple(size or ()), data, judge_data, views, quick, store=store
-        )
+        options = bench.options()
         dery = _dery(mode, {"k": k, "score": score, "epsilon": epsilon, "seed": seed})
         if recipe is not None:
-            _check_free(size, params, macs, dery)
+            _check_free(bench, constraints, dery, problem_out)
             _build_by_hand(options, recipe, latency, weights, out, dry_run, as_json)
             return
-        request = _request(latency, stitches, params, macs, candidates, dery)
-        _build(options, request, out, dry_run, as_json)
+        request = _request(latency, stitches, constraints, candidates, dery)
+        _build(options, request, out, problem_out, dry_run, as_json)
 
 
 def _build(
-    options: "Options", request: "Request", out: Path | None, dry_run: bool, as_json: bool
+    options: "Options",
+    request: "Request",
+    out: Path | None,
+    problem_out: Path | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     from derycc.artifact import check_folder, write_artifact
-    from derycc.building import build as search
     from derycc.building import out_folder, plan
     from derycc.console import Bars
-    from derycc.dery import build_dery
+    from derycc.problems import solved
     from derycc.session import open_workbench
     from targets.budget import parse_latency
 
@@ -178,10 +159,7 @@ def _build(
             lines = plan(request, workbench, folder)
             print_json({"plan": lines}) if as_json else typer.echo("\n".join(lines))
             return
-        if request.dery is None:
-            built, bench = search(request, workbench), workbench
-        else:
-            built, bench = build_dery(request, request.dery, workbench)
+        built, bench = solved(request, workbench, problem_out)
         papers = write_artifact(folder, built, request, options, bench)
     _print(papers, folder, as_json)
 
@@ -261,39 +239,37 @@ def _dery(mode: str, asked: dict[str, Any]) -> "DerySettings | None":
 def _request(
     latency: str | None,
     stitches: int | None,
-    params: str | None,
-    macs: str | None,
+    constraints: Constraints,
     candidates: int,
     dery: "DerySettings | None",
 ) -> "Request":
     from derycc.building import Request
     from targets.errors import UsageError
 
-    if latency is None and params is None and macs is None:
-        raise UsageError(
-            "There is nothing to build: give a budget by --latency, --params or --macs, or a "
-            "network by --recipe."
-        )
     if stitches is None:
         stitches = 2 if dery is None else dery.k - 1
-    return Request(latency, stitches, _count(params), _count(macs), candidates, dery)
+    budget = constraints.budget(stitches)
+    if latency is None and len(budget.amounts()) == 1 and budget.min_quality is None:
+        raise UsageError(
+            "There is nothing to build: give a budget by --latency, --params, --macs, --memory, "
+            "--weight-memory or --energy, a goal by --min-quality, or a network by --recipe."
+        )
+    return Request(latency, budget, candidates, dery, constraints.licences)
 
 
 def _check_free(
-    size: list[int] | None, params: str | None, macs: str | None, dery: "DerySettings | None"
+    bench: Bench,
+    constraints: Constraints,
+    dery: "DerySettings | None",
+    problem_out: Path | None,
 ) -> None:
     from targets.errors import UsageError
 
-    given = {"--size": size, "--params": params, "--macs": macs, "--mode": dery}
+    given = {"--size": bench.size, "--mode": dery, "--problem-out": problem_out}
     wrong = [name for name, value in given.items() if value]
+    wrong[1:1] = constraints.given
     if wrong:
         raise UsageError(
             f"{' and '.join(wrong)} bound a search, and a recipe leaves nothing to search for. "
             "Leave them out, or change the recipe."
         )
-
-
-def _count(text: str | None) -> int | None:
-    from targets.budget import parse_count
-
-    return None if text is None else int(parse_count(text))

@@ -4,57 +4,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from derycc.options import (
-    AsJson,
-    CandidateCount,
-    Data,
-    Home,
-    JudgeData,
-    Quick,
-    Sizes,
-    Stitches,
-    StoreText,
-    TargetText,
-    ViewCount,
-    ZooText,
-    frame,
-    print_json,
-)
+from derycc.grouped_options import Bench, Constraints, grouped
+from derycc.options import AsJson, CandidateCount, Stitches, frame, print_json
 
 if TYPE_CHECKING:
     from derycc.building import Request
     from derycc.session import Options
 
 
+@grouped
 def sweep(
-    home: Home,
+    bench: Bench,
+    constraints: Constraints,
     budgets: Annotated[
         list[str] | None,
         typer.Option("--latency", help="A budget; may be repeated; a spread if left out."),
     ] = None,
     points: Annotated[int, typer.Option("--points", help="Budgets of the spread.", min=2)] = 6,
-    target: TargetText = "cpu",
-    zoo: ZooText = None,
-    size: Sizes = None,
-    data: Data = None,
-    judge_data: JudgeData = None,
-    views: ViewCount = 2,
     stitches: Stitches = 2,
     candidates: CandidateCount = 4,
-    quick: Quick = False,
-    store: StoreText = None,
     as_json: AsJson = False,
 ) -> None:
     """Builds for a row of budgets and prints them beside the donors alone."""
     from derycc.building import Request
-    from derycc.session import Options
 
     with frame():
-        options = Options(
-            home, target, zoo, tuple(size or ()), data, judge_data, views, quick, store=store
-        )
-        request = Request("", stitches, candidates=candidates)
-        _sweep(options, request, tuple(budgets or ()), points, as_json)
+        budget, licences = constraints.budget(stitches), constraints.licences
+        request = Request(None, budget, candidates, licences=licences)
+        _sweep(bench.options(), request, tuple(budgets or ()), points, as_json)
 
 
 def _sweep(

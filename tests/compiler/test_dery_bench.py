@@ -16,8 +16,8 @@ from compiler.network import Blueprint
 from compiler.proxies import get_proxy
 from compiler.proxy_order import ProxyOrder, enumerate_assemblies, proxy_batches
 from compiler.scored_search import ScoredSearch
-from compiler.search_space import Limits
 from compiler.workbench import Workbench
+from targets.budget import Budget
 from targets.errors import DataError, UnknownNameError, UsageError
 from tests.compiler.dery_cases import partition_of
 
@@ -69,7 +69,7 @@ def test_quality_is_searched_for_by_the_closed_loop(dery: Callable[[str], DeryBe
     found = dery("quality")
 
     loop = found.loop(Belief())
-    trials = loop.search(Limits(latency_us=1e6), most=1)
+    trials = loop.search(Budget(latency_us=1e6), most=1)
     answer = found.answer(trials[0], trials)
 
     assert isinstance(loop, ClosedLoop)
@@ -80,7 +80,7 @@ def test_quality_is_searched_for_by_the_closed_loop(dery: Callable[[str], DeryBe
 def test_similarity_is_solved_exactly(dery: Callable[[str], DeryBench]) -> None:
     found = dery("similarity")
 
-    trials = found.loop(Belief()).search(Limits(latency_us=1e6), most=1)
+    trials = found.loop(Belief()).search(Budget(latency_us=1e6), most=1)
     answer = found.answer(trials[0], trials)
 
     assert [member.model for member in answer.members] == [EFFICIENT, RESIDUAL]
@@ -91,7 +91,7 @@ def test_a_proxy_ranks_all_networks_within_the_budget(dery: Callable[[str], Dery
     found = dery("naswot")
     loop = found.loop(Belief())
 
-    trials = loop.search(Limits(latency_us=1e6))
+    trials = loop.search(Budget(latency_us=1e6))
     answer = found.answer(trials[0], trials)
 
     candidates = found.workbench.candidates
@@ -115,7 +115,7 @@ def test_scores_are_the_same_every_time_and_leave_the_random_state_alone(
     orders = [order_of(dery("synflow")), order_of(dery("synflow"))]
     state = torch.get_rng_state()
 
-    firsts = [order.best(Limits(latency_us=1e6), Belief(), ()) for order in orders]
+    firsts = [order.best(Budget(latency_us=1e6), Belief(), ()) for order in orders]
 
     assert firsts[0] is not None
     assert firsts[1] is not None
@@ -133,7 +133,7 @@ def order_of(found: DeryBench, most: int = 64) -> ProxyOrder:
 def test_more_networks_than_are_scored_are_said_to_be_more(
     dery: Callable[[str], DeryBench],
 ) -> None:
-    space, wide = dery("quality").space, Limits(latency_us=1e6)
+    space, wide = dery("quality").space, Budget(latency_us=1e6)
 
     all_of_them = enumerate_assemblies(space, wide, Belief())
     some = enumerate_assemblies(space, wide, Belief(), most=3)
@@ -148,13 +148,13 @@ def test_what_is_learned_of_latency_leaves_out_candidates(
 ) -> None:
     found = dery("jacov")
     order, space = order_of(found), found.space
-    order.best(Limits(latency_us=1e6), Belief(), ())
+    order.best(Budget(latency_us=1e6), Belief(), ())
     answers = order.enumerated.assemblies
     limit = max(space.latency(answer.arcs, Belief().residual).upper_us for answer in answers)
     slow = Belief()
     slow.residuals[Blueprint.pure(EFFICIENT, 64)] = replace(slow.residual, upper_us=1e5)
 
-    best = order.best(Limits(latency_us=limit), slow, ())
+    best = order.best(Budget(latency_us=limit), slow, ())
 
     assert best is not None
     assert not space.blueprint(best.assembly.arcs).stitches

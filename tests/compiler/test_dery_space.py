@@ -16,7 +16,8 @@ from compiler.dissection import Dissection, dissect
 from compiler.drop_model import DropModel
 from compiler.latency_model import Interval
 from compiler.network import Blueprint, Segment
-from compiler.search_space import Limits
+from targets.amounts import enough_text
+from targets.budget import Budget
 from targets.errors import InfeasibleError
 from tests.compiler.conftest import Toy
 from tests.compiler.dery_cases import Case, partition_of
@@ -65,8 +66,8 @@ def test_the_answer_is_the_best_of_all_networks_within_the_budget(
     case = Case(three, partition_of(three, ends, sets, alike))
     space = case.space
 
-    answer = assemble(space.problem(Limits(latency_us=limit), DROPS, NONE))
-    alikest = assemble(space.by_similarity(Limits(latency_us=limit), DROPS, NONE))
+    answer = assemble(space.problem(Budget(latency_us=limit), DROPS, NONE))
+    alikest = assemble(space.by_similarity(Budget(latency_us=limit), DROPS, NONE))
 
     fitting = [one for one in case.networks() if case.latency_us(one) <= limit]
     if not fitting:
@@ -87,7 +88,7 @@ def test_every_network_has_one_block_of_every_set_and_one_a_stage(
     case = case_of(three, sets, ends)
     space = case.space
 
-    answers = k_best(space.problem(Limits(), DROPS, NONE), 30)
+    answers = k_best(space.problem(Budget(), DROPS, NONE), 30)
 
     found = [space.members(answer.arcs) for answer in answers]
     assert all([member.stage for member in members] == [0, 1, 2] for members in found)
@@ -109,7 +110,7 @@ def test_stitches_are_at_the_joints_and_nowhere_else(three: Donors) -> None:
 def test_a_donors_own_stages_need_no_stitch(three: Donors) -> None:
     space = straight(three).space
 
-    answer = assemble(space.problem(Limits(), DROPS, NONE))
+    answer = assemble(space.problem(Budget(), DROPS, NONE))
 
     assert space.blueprint(answer.arcs) == Blueprint.pure("wide", 16)
     assert answer.objective == pytest.approx(0.7)
@@ -120,7 +121,7 @@ def test_a_donor_with_two_blocks_in_a_set_cannot_stay_whole(three: Donors) -> No
     case = case_of(three[:2], [[0, 1], [0, 0]], [(2,), (2,)])
     space = case.space
 
-    answers = k_best(space.problem(Limits(), DROPS, NONE), 5)
+    answers = k_best(space.problem(Budget(), DROPS, NONE), 5)
 
     stitched = Segment("wide", "input", "blocks.1"), Segment("narrow", "blocks.1", "output")
     assert [space.blueprint(answer.arcs) for answer in answers] == [
@@ -133,7 +134,7 @@ def test_the_space_speaks_of_latency_and_quality_as_the_ordinary_one(three: Dono
     case = case_of(three[:2], [[0, 1], [0, 0]], [(2,), (2,)])
     space = case.space
 
-    answer = assemble(space.problem(Limits(), DROPS, NONE))
+    answer = assemble(space.problem(Budget(), DROPS, NONE))
 
     assert space.latency(answer.arcs, NONE).median_us == pytest.approx(71.0)
     assert space.unexplained(answer.arcs) == pytest.approx(0.2)
@@ -145,7 +146,7 @@ def test_the_same_problem_has_the_same_answer(three: Donors) -> None:
     case = straight(three)
 
     answers = [
-        replace(assemble(case.space.problem(Limits(latency_us=80.0), DROPS, NONE)), wall_s=0.0)
+        replace(assemble(case.space.problem(Budget(latency_us=80.0), DROPS, NONE)), wall_s=0.0)
         for _ in range(2)
     ]
 
@@ -153,41 +154,41 @@ def test_the_same_problem_has_the_same_answer(three: Donors) -> None:
     assert isinstance(answers[0], Assembly)
 
 
-def refusal(case: Case, limits: Limits) -> str:
+def refusal(case: Case, limits: Budget) -> str:
     with pytest.raises(InfeasibleError) as refused:
         check_feasible(case.space, limits, Belief())
     return str(refused.value)
 
 
 def test_limits_that_can_be_kept_are_not_refused(three: Donors) -> None:
-    check_feasible(straight(three).space, Limits(latency_us=100.0, stitches=2), Belief())
+    check_feasible(straight(three).space, Budget(latency_us=100.0, stitches=2), Belief())
 
 
 def test_sets_that_cannot_share_out_the_stages_are_named(three: Donors) -> None:
     case = case_of(three, [[0, 1, 1]] * 2 + [[0, 2, 0]], [(1, 2)] * 3)
     twins = case_of(three, [[0, 1, 1], [2, 1, 1], [0, 1, 1]], [(1, 2)] * 3)
 
-    assert refusal(twins, Limits()) == (
+    assert refusal(twins, Budget()) == (
         "No network has one block from each of the 3 equivalence sets at each of the 3 stages: "
         "set 1 (of narrow blocks.0..blocks.0) has blocks of stage 1; "
         "set 2 (of narrow blocks.1..blocks.1) has blocks of stage 2 and 3; "
         "set 3 (of wide blocks.0..blocks.0) has blocks of stage 1. "
         "Use another number of blocks (-k), allow uneven blocks (--epsilon), or add donors."
     )
-    check_feasible(case.space, Limits(), Belief())
+    check_feasible(case.space, Budget(), Belief())
 
 
 def test_stages_that_no_stitch_joins_are_said_to_be_so(three: Donors) -> None:
     crossed = partition_of(three[:2], [(2,), (2,)], [[0, 0], [1, 1]])
 
-    assert refusal(Case(three[:2], crossed, stitched=False), Limits()) == (
+    assert refusal(Case(three[:2], crossed, stitched=False), Budget()) == (
         "No network has one block from each of the 2 equivalence sets at each of the 2 stages: "
         "there are blocks for it, but the 0 stitches between stages do not lead through them. A "
         "stitch joins maps of channels (no tokens) on the same grid or from one to its half. Use "
         "another number of blocks (-k), or donors that are more alike."
     )
     assert "the least number of stitches is 1, asked for: 0" in refusal(
-        Case(three[:2], crossed), Limits(stitches=0)
+        Case(three[:2], crossed), Budget(stitches=0)
     )
 
 
@@ -202,13 +203,13 @@ def test_no_stitch_leads_to_a_finer_grid(three: Donors) -> None:
 def test_budgets_that_are_too_small_are_told_what_would_do(three: Donors) -> None:
     case = straight(three)
 
-    said = refusal(case, Limits(latency_us=49.0, params=1, macs=10**9))
+    said = refusal(case, Budget(latency_us=49.0, params=1, macs=10**9))
 
     slim = sum(block.params for block in three[2].blocks)
     assert said == (
         "No network with one block from each of the 3 equivalence sets is within the budgets. Of "
         f"all of them the least latency (upper end) is 0.05 ms, asked for: 0.049 ms; the least "
-        f"number of parameters is {slim:,}, asked for: 1. Ask for that much, use other donors, or "
+        f"number of parameters is {enough_text('params', slim)}, asked for: 1. Ask for that much, use other donors, or "
         "leave out --mode dery."
     )
 
@@ -217,7 +218,7 @@ def test_budgets_that_contradict_each_other_are_told_the_fastest(three: Donors) 
     case = straight(three)
     slim = sum(block.params for block in three[2].blocks)
 
-    said = refusal(case, Limits(latency_us=60.0, params=slim))
+    said = refusal(case, Budget(latency_us=60.0, params=slim))
 
     assert "Each budget can be kept, but not all at once: within the others the fastest" in said
     assert said.split("takes ")[1].startswith("0.075 ms, 16px slim[input..output].")
@@ -225,8 +226,8 @@ def test_budgets_that_contradict_each_other_are_told_the_fastest(three: Donors) 
 
 def test_budgets_that_no_latency_would_reconcile_are_said_to_be_so(three: Donors) -> None:
     space = case_of(three[:2], [[0, 0], [0, 1]], [(2,), (2,)]).space
-    lean = cheapest(space.problem(Limits(), DROPS, NONE), "params")
+    lean = cheapest(space.problem(Budget(), DROPS, NONE), "params")
 
     with pytest.raises(InfeasibleError, match=r"not all at once, at whatever latency\."):
-        check_feasible(space, Limits(None, 0, int(lean.cost("params"))), Belief())
+        check_feasible(space, Budget(None, 0, int(lean.cost("params"))), Belief())
     assert space.blueprint(lean.arcs).donors == ("narrow", "wide")

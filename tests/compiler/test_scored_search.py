@@ -15,8 +15,8 @@ from compiler.network import Blueprint
 from compiler.progress import Silent
 from compiler.quality import Quality
 from compiler.scored_search import ScoredSearch, SimilarityOrder, rank_correlation
-from compiler.search_space import Limits
 from profilers.measurement import Measurement
+from targets.budget import Budget
 from targets.errors import InfeasibleError
 from tests.compiler.dery_cases import Case, partition_of
 
@@ -51,7 +51,7 @@ def search_of(toys: Toys, candidates: Pretended, belief: Belief | None = None) -
 def test_networks_are_tried_in_the_order_of_their_score(toys: Toys) -> None:
     candidates = Pretended(lambda _: 60.0)
 
-    trials = search_of(toys, candidates).search(Limits(latency_us=100.0))
+    trials = search_of(toys, candidates).search(Budget(latency_us=100.0))
 
     assert candidates.built == ["narrow wide", "wide", "narrow", "wide narrow"]
     assert [trial.score for trial in trials] == pytest.approx([4.0, 3.0, 2.5, 1.5])
@@ -63,7 +63,7 @@ def test_networks_are_tried_in_the_order_of_their_score(toys: Toys) -> None:
 def test_the_choice_is_the_best_score_that_keeps_the_budget(toys: Toys) -> None:
     candidates = Pretended(lambda b: 130.0 if b.donors == ("narrow", "wide") else 60.0)
 
-    trials = search_of(toys, candidates).search(Limits(latency_us=100.0), most=2)
+    trials = search_of(toys, candidates).search(Budget(latency_us=100.0), most=2)
 
     assert [(trial.candidate.blueprint.donors, trial.within) for trial in trials] == [
         (("wide",), True),
@@ -75,7 +75,7 @@ def test_what_stitches_cost_is_learned_on_the_way(toys: Toys) -> None:
     belief = Belief()
     candidates = Pretended(lambda b: 150.0 if b.stitches else 60.0)
 
-    search_of(toys, candidates, belief).search(Limits(latency_us=100.0))
+    search_of(toys, candidates, belief).search(Budget(latency_us=100.0))
 
     assert candidates.built == ["narrow wide", "wide", "narrow"]
     assert belief.residual.median_us == pytest.approx(150.0 - 81.0)
@@ -86,17 +86,17 @@ def test_a_search_goes_on_from_its_earlier_trials(toys: Toys) -> None:
     candidates = Pretended(lambda _: 60.0)
     search = search_of(toys, candidates)
 
-    first = search.search(Limits(), most=1)
-    both = search.search(Limits(), most=2, before=first)
+    first = search.search(Budget(), most=1)
+    both = search.search(Budget(), most=2, before=first)
 
     assert candidates.built == ["narrow wide", "wide"]
     assert [trial.score for trial in both] == [4.0, 3.0]
-    assert search.search(Limits(), most=2, before=both) == both
+    assert search.search(Budget(), most=2, before=both) == both
 
 
 def test_a_search_without_anything_to_try_is_refused(toys: Toys) -> None:
     with pytest.raises(InfeasibleError, match="No network within the limits was found in 60 s"):
-        search_of(toys, Pretended(lambda _: 60.0)).search(Limits(latency_us=1.0))
+        search_of(toys, Pretended(lambda _: 60.0)).search(Budget(latency_us=1.0))
 
 
 def trial_of(score: float, quality: float) -> Trial:

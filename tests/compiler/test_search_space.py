@@ -12,7 +12,8 @@ from compiler.dissection import Dissection
 from compiler.drop_model import DropModel
 from compiler.latency_model import Interval
 from compiler.network import Blueprint, Segment
-from compiler.search_space import Limits, SearchSpace, option_id
+from compiler.search_space import SearchSpace, option_id
+from targets.budget import Budget
 from tests.compiler.latency_cases import plain_model
 
 NONE = Interval(0.0, 0.0)
@@ -54,7 +55,7 @@ def names(dissection: Dissection) -> list[str]:
 @given(narrow=share, wide=share)
 def test_a_pure_donor_scores_exactly_its_quality(toys: Toys, narrow: float, wide: float) -> None:
     space = space_of(toys, (narrow, wide))
-    problem = space.problem(Limits(), DropModel(), NONE)
+    problem = space.problem(Budget(), DropModel(), NONE)
     scores = {arc.id: arc.score for arc in problem.arcs}
 
     totals = [sum(scores[name] for name in names(donor)) for donor in toys]
@@ -70,7 +71,7 @@ def test_no_network_has_two_stitches_in_a_row_or_covers_depth_twice_for_gain(
     toys: Toys, narrow: float, wide: float, limit: float, slope: float
 ) -> None:
     space = space_of(toys, (narrow, wide))
-    problem = space.problem(Limits(latency_us=limit), DropModel(slope), NONE)
+    problem = space.problem(Budget(latency_us=limit), DropModel(slope), NONE)
 
     for answer in k_best(problem, 5):
         kinds = [">" in arc for arc in answer.arcs]
@@ -81,7 +82,7 @@ def test_no_network_has_two_stitches_in_a_row_or_covers_depth_twice_for_gain(
 
 
 def test_every_stitch_enters_a_node_that_only_a_block_leaves(toys: Toys) -> None:
-    problem = space_of(toys).problem(Limits(), FREE, NONE)
+    problem = space_of(toys).problem(Budget(), FREE, NONE)
 
     entered = {arc.head for arc in problem.arcs if ">" in arc.id}
 
@@ -95,9 +96,9 @@ def test_every_stitch_enters_a_node_that_only_a_block_leaves(toys: Toys) -> None
 def test_the_fastest_network_is_bought_with_the_latency_at_hand(toys: Toys) -> None:
     space = space_of(toys)
 
-    pure = assemble(space.problem(Limits(latency_us=100.0), DropModel(), NONE))
-    slow = assemble(space.problem(Limits(latency_us=99.0), DropModel(), NONE))
-    whole = assemble(space.problem(Limits(latency_us=99.0, stitches=0), DropModel(), NONE))
+    pure = assemble(space.problem(Budget(latency_us=100.0), DropModel(), NONE))
+    slow = assemble(space.problem(Budget(latency_us=99.0), DropModel(), NONE))
+    whole = assemble(space.problem(Budget(latency_us=99.0, stitches=0), DropModel(), NONE))
 
     assert pure.arcs == tuple(names(toys[1]))
     assert pure.objective == pytest.approx(0.7)
@@ -110,7 +111,7 @@ def test_limits_bound_what_networks_are_made_of(toys: Toys) -> None:
     narrow, _ = toys
     params = sum(block.params for block in narrow.blocks)
     macs = sum(block.macs for block in narrow.blocks)
-    limits = Limits(None, 2, params, macs)
+    limits = Budget(None, 2, params, macs)
 
     answer = assemble(space_of(toys, options=[]).problem(limits, DropModel(), NONE))
 
@@ -151,7 +152,7 @@ def test_a_stitch_takes_its_drop_and_evens_out_skipped_or_repeated_depth(
     option = StitchOption(16, "narrow", narrow.cut(source), "wide", wide.cut(target), 0.6)
     space = space_of(toys, options=[option])
 
-    problem = space.problem(Limits(), DropModel(slope=0.5), NONE)
+    problem = space.problem(Budget(), DropModel(slope=0.5), NONE)
 
     (stitch,) = [arc for arc in problem.arcs if ">" in arc.id]
     assert stitch.score == pytest.approx(evened - 0.5 * 0.4)
@@ -173,7 +174,7 @@ def test_a_residual_is_added_to_every_stitch_and_never_makes_time_negative(toys:
 
 
 def test_sizes_are_layers_of_their_own(toys: Toys) -> None:
-    problem = space_of(toys).problem(Limits(), FREE, NONE)
+    problem = space_of(toys).problem(Budget(), FREE, NONE)
 
     nodes = {arc.tail for arc in problem.arcs} | {arc.head for arc in problem.arcs}
 

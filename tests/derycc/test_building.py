@@ -18,6 +18,7 @@ from compiler.workbench import Workbench
 from derycc import building
 from derycc.building import Request, budget_us, build, limits, out_folder
 from profilers.measurement import Measurement
+from targets.budget import Budget
 from targets.errors import BudgetMissedError, UnknownNameError, VerificationError
 
 GOOD = Verification(5, 1.0, 0.0, 1.0, True)
@@ -123,7 +124,7 @@ def test_a_share_of_a_profiled_donor_measures_nothing_more(desk: Workbench) -> N
 
 
 def test_limits_are_the_requests(desk: Workbench) -> None:
-    bounds = limits(Request("2ms", 1, 5_000_000, 300), desk)
+    bounds = limits(Request("2ms", Budget(stitches=1, params=5_000_000, macs=300)), desk)
 
     assert (bounds.latency_us, bounds.stitches, bounds.params) == (2000.0, 1, 5_000_000)
 

@@ -147,7 +147,12 @@ def test_limits_that_nothing_keeps_are_said(workshop: "Workshop") -> None:
     result = workshop.run("build", "--latency", "1s", "--params", "10", "--macs", "1M")
 
     message = workshop.refusal(result, 3)
-    assert "is within the limits on stitches, parameters and MACs" in message
+    assert message == (
+        "No network of this zoo is within the limits asked for (latency (upper end) 1000 ms; "
+        "number of stitches 2; number of parameters 10; number of MACs 1 M). Of all networks the "
+        "least number of parameters is 155.1 k; the least number of MACs is 7.238 M. Ask for that "
+        "much, or use other donors."
+    )
 
 
 def test_a_folder_that_is_no_build_is_left_alone(workshop: "Workshop", tmp_path: Path) -> None:

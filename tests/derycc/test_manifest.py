@@ -32,7 +32,8 @@ def test_another_format_is_refused_whatever_its_fields_are(tmp_path: Path) -> No
 
     assert str(refused.value) == (
         f"{tmp_path / NAME} has the format 'derycc.manifest/9'; this derycc reads "
-        "'derycc.manifest/1' and 'derycc.manifest/2'. Use the derycc that wrote it (version 9.0)."
+        "'derycc.manifest/1', 'derycc.manifest/2' and 'derycc.manifest/3'. Use the derycc that "
+        "wrote it (version 9.0)."
     )
 
 
@@ -42,6 +43,24 @@ def test_a_manifest_of_the_first_format_is_read(papers: Manifest, tmp_path: Path
     changed(tmp_path, papers, format="derycc.manifest/1", network=first)
 
     assert read_manifest(tmp_path) == replace(papers, format="derycc.manifest/1")
+
+
+def test_a_manifest_of_the_second_format_knew_no_constraints(
+    papers: Manifest, tmp_path: Path
+) -> None:
+    new = ("constraints", "demands", "session", "beliefs")
+    content = {k: v for k, v in json.loads(papers.to_json()).items() if k not in new}
+    (tmp_path / NAME).write_text(json.dumps({**content, "format": "derycc.manifest/2"}))
+
+    found = read_manifest(tmp_path)
+
+    assert (found.constraints, found.demands, found.session, found.beliefs) == (
+        (),
+        None,
+        None,
+        None,
+    )
+    assert found.latency == papers.latency
 
 
 def test_a_damaged_field_is_named(papers: Manifest, tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""Refusals: why no network is within a budget, and which limit would have to give way by how much.
+
+Every limit is lifted by itself, all others kept: where that is enough, the least that would do is
+said, rounded up so that asking for exactly that works.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from compiler.assembly import Assembly, assemble, cheapest
+from compiler.network import Blueprint
+from compiler.problem import Problem
+from targets.amounts import WORDS, amount_text, enough_text
+from targets.budget import Budget
+
+FREE = 10**15
+"""Bytes that are no limit, where one is needed for the resource to be counted."""
+
+_LATENCY, _MEMORY = "latency_us", "memory_bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the solver.
+
+    Attributes:
+        problem: the assembly program under a budget.
+        blueprint: the network that a path describes.
+        excess: factors by which resources are taken to exceed what the problem says.
+    """
+
+    problem: Callable[[Budget], Problem]
+    blueprint: Callable[[Sequence[str]], Blueprint]
+    excess: Mapping[str, float] = field(default_factory=dict)
+
+    def least(self, limits: Budget, resource: str) -> tuple[float, Blueprint] | None:
+        """The least that a network within all other limits costs of a resource, and it."""
+        problem = self.problem(lifted(limits, resource))
+        if resource not in problem.resources:
+            return None
+        found: Assembly = cheapest(problem, resource)
+        if not found.found:
+            return None
+        amount = found.cost(resource) * self.excess.get(resource, 1.0)
+        return amount, self.blueprint(found.arcs)
+
+    def any(self, limits: Budget) -> Assembly:
+        """The best network within limits."""
+        return assemble(self.problem(limits))
+
+
+def lifted(limits: Budget, resource: str) -> Budget:
+    """The limits without the one on a resource, which is still counted."""
+    free = {_MEMORY: {_MEMORY: FREE}}.get(resource, {resource: None})
+    return replace(limits, **free)
+
+
+def refusal(question: Question, limits: Budget) -> str:
+    """What to tell a user whose budget no network is within."""
+    others = _single(question, limits)
+    fastest = None if limits.latency_us is None else question.least(limits, _LATENCY)
+    if limits.latency_us is not None and fastest is not None:
+        return _too_fast(limits, limits.latency_us, fastest, others)
+    asked = "; ".join(asked_for(limits))
+    head = f"No network of this zoo is within the limits asked for ({asked})."
+    if others:
+        return f"{head} It is enough to change one of them: {'; '.join(others)}."
+    alone = _alone(question, limits)
+    if alone:
+        return f"{head} Of all networks {'; '.join(alone)}. Ask for that much, or use other donors."
+    return f"{head} Each limit can be kept, but no one of them is the reason. Relax several."
+
+
+def _too_fast(
+    limits: Budget, asked_us: float, fastest: tuple[float, Blueprint], others: list[str]
+) -> str:
+    least_us, network = fastest
+    within = " within the other limits" if len(asked_for(limits)) > 2 or others else ""
+    ways = f", or change one of these: {'; '.join(others)}" if others else ""
+    return (
+        f"No network of this zoo is predicted to run within {amount_text(_LATENCY, asked_us)}. "
+        f"The fastest possible{within} takes {enough_text(_LATENCY, least_us)} (upper end): "
+        f"{network}. Ask for that much, allow more stitches, or add faster donors{ways}."
+    )
+
+
+def asked_for(limits: Budget) -> list[str]:
+    """The limits in words."""
+    found = [f"{WORDS[name]} {amount_text(name, limit)}" for name, limit in limits.amounts()]
+    if limits.donors is not None:
+        found.append(f"{WORDS['donors']} {limits.donors}")
+    if limits.min_quality is not None:
+        found.append(f"quality of at least {100 * limits.min_quality:.4g} %")
+    found += [f"with {name}" for name in limits.required]
+    return [*found, *(f"without {name}" for name in limits.excluded)]
+
+
+def _single(question: Question, limits: Budget) -> list[str]:
+    """Limits but the one on latency that are enough to change by themselves, and to what."""
+    found = []
+    for name, _ in limits.amounts():
+        least = None if name == _LATENCY else question.least(limits, name)
+        if least is not None:
+            found.append(f"{WORDS[name]} {enough_text(name, least[0])}")
+    return found + _other_single(question, limits)
+
+
+def _other_single(question: Question, limits: Budget) -> list[str]:
+    """The same of what is no resource."""
+    found = []
+    if limits.donors is not None:
+        answer = question.any(replace(limits, donors=None))
+        if answer.found:
+            count = len(question.blueprint(answer.arcs).donors)
+            found.append(f"{WORDS['donors']} {count}")
+    if limits.min_quality is not None:
+        answer = question.any(replace(limits, min_quality=None))
+        if answer.objective is not None:
+            found.append(f"quality of at least {_down(answer.objective)} %")
+    return found + _donors_single(question, limits)
+
+
+def _donors_single(question: Question, limits: Budget) -> list[str]:
+    """The same of donors that must, or must not, be there."""
+    found = []
+    for name in limits.required:
+        left = tuple(other for other in limits.required if other != name)
+        if question.any(replace(limits, required=left)).found:
+            found.append(f"not with {name}")
+    for name in limits.excluded:
+        left = tuple(other for other in limits.excluded if other != name)
+        if question.any(replace(limits, excluded=left)).found:
+            found.append(f"not without {name}")
+    return found
+
+
+def _alone(question: Question, limits: Budget) -> list[str]:
+    """Limits that no network keeps, whatever else it costs."""
+    found = []
+    for name, limit in limits.amounts():
+        least = question.least(Budget(), name)
+        if least is not None and least[0] > limit:
+            found.append(f"the least {WORDS[name]} is {enough_text(name, least[0])}")
+    return found
+
+
+def _down(share: float) -> str:
+    """A percentage to two places, rounded down."""
+    return f"{int(share * 10_000) / 100:.2f}".rstrip("0").rstrip(".")

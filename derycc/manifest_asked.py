@@ -1,0 +1,82 @@
+"""The parts of a manifest that say what was asked for, and by what it was answered."""
+
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """One resource: what was asked, predicted and measured, side by side.
+
+    Attributes:
+        resource: latency_us, stitches, params, macs, weight_bytes, memory_bytes, energy_j or
+            donors.
+        asked: the most that was allowed; None: it was not limited.
+        predicted: what the solver took it to be; None: it did not look.
+        measured: what it is: counted of the network, or measured on the target (of latency and
+            memory the upper end); None: nobody could measure it.
+    """
+
+    resource: str
+    asked: float | None
+    predicted: float | None
+    measured: float | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether what was measured is within what was asked."""
+        return self.asked is None or self.measured is None or self.measured <= self.asked
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What was asked for that is no amount of a resource.
+
+    Attributes:
+        min_quality: least quality, with the least latency; None: the best quality was looked for.
+        required: donors that had to lend a block.
+        excluded: donors that must not, those of an excluded licence with them.
+        licences: texts of licences that were excluded.
+    """
+
+    min_quality: float | None
+    required: tuple[str, ...]
+    excluded: tuple[str, ...]
+    licences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The options that the command was given, as far as its answer depends on them.
+
+    Attributes:
+        sizes: input sizes in pixels that networks could have.
+        views: crops and flips of each calibration photograph.
+        quick: whether it measured with the quick protocol.
+        data: folder or file of the photographs; None: the demo photographs.
+        judge_data: photographs that judged; None: half of `data`.
+    """
+
+    sizes: tuple[int, ...]
+    views: int
+    quick: bool
+    data: str | None
+    judge_data: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """What the prediction of the chosen network was made by.
+
+    Attributes:
+        drop_slope: quality that a stitch costs, per share of variance that it leaves unexplained.
+        observations: networks that this was learned from.
+        stitch_us: latency of a stitch beyond its own layer, median.
+        stitch_upper_us: upper end.
+        excess: factors by which resources were taken to exceed their prediction.
+    """
+
+    drop_slope: float
+    observations: int
+    stitch_us: float
+    stitch_upper_us: float
+    excess: dict[str, float]

@@ -1,0 +1,70 @@
+"""Problems: what the solver was given, as a file that anyone can solve again."""
+
+from pathlib import Path
+
+from compiler.closed_loop import Belief, Believed
+from compiler.dery_bench import DerySettings
+from compiler.dery_space import DerySpace
+from compiler.problem import Problem
+from compiler.search_space import Space
+from compiler.workbench import Workbench
+from derycc.building import Built, Request, build, limits
+from derycc.dery import build_dery
+from targets.budget import Budget
+from targets.errors import WorkspaceError
+
+
+def solved(request: Request, bench: Workbench, out: Path | None) -> tuple[Built, Workbench]:
+    """A build, and the workbench it was done on; what was solved goes to a file, if one is named.
+
+    The file is there even if nothing is within the limits: then with what was asked at first.
+
+    Raises:
+        InfeasibleError, BudgetMissedError, VerificationError: as `build` and `build_dery`.
+        WorkspaceError: the file cannot be written.
+    """
+    if request.dery is not None:
+        built, used = build_dery(request, request.dery, bench)
+    else:
+        if out is not None:
+            write_problem(out, bench.loop(Belief()).problem(limits(request, bench)))
+        built, used = build(request, bench), bench
+    if out is not None:
+        write_problem(out, built_problem(built, used))
+    return built, used
+
+
+def built_problem(built: Built, bench: Workbench) -> Problem:
+    """The problem whose answer was built, but for the networks that had been tried before."""
+    dery = built.dery
+    space = bench.space if dery is None else DerySpace(bench.space, dery.partition)
+    believed = built.trial.believed
+    assert believed is not None, "the loop notes what it believes"
+    return problem_of(space, built.limits, believed, None if dery is None else dery.settings)
+
+
+def problem_of(
+    space: Space, budget: Budget, believed: Believed, dery: DerySettings | None = None
+) -> Problem:
+    """The problem as it was believed when a network was chosen."""
+    belief = Belief(believed.drops, excess=dict(believed.excess))
+    tight = belief.tightened(budget)
+    if isinstance(space, DerySpace) and dery is not None and dery.score == "similarity":
+        return space.by_similarity(tight, believed.drops, believed.residual)
+    return space.problem(tight, believed.drops, believed.residual)
+
+
+def write_problem(path: Path, problem: Problem) -> None:
+    """Write a problem file.
+
+    Raises:
+        WorkspaceError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(problem.to_json(), encoding="utf-8")
+    except OSError as error:
+        raise WorkspaceError(
+            f"Cannot write the problem to {path}: {error.strerror}. Name another file with "
+            "--problem-out."
+        ) from error
