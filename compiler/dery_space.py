@@ -17,7 +17,7 @@ from compiler.equivalence import Member, Partition
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.problem import CountLimit, Problem
-from compiler.search_space import SearchSpace
+from compiler.search_space import SearchSpace, Step
 from targets.budget import Budget
 
 
@@ -68,6 +68,10 @@ class DerySpace:
     def expected(self, arcs: Sequence[str], drops: DropModel) -> float:
         """The path's quality as far as it can be told without building it."""
         return self._space.expected(arcs, drops)
+
+    def steps(self, arcs: Sequence[str]) -> tuple[tuple[str, Step], ...]:
+        """The blocks and stitches of a path; gates are neither."""
+        return self._space.steps(arcs)
 
     def blueprint(self, arcs: Sequence[str]) -> Blueprint:
         """The network that a path describes: a donor's stages in a row are one segment."""

@@ -35,6 +35,10 @@ class Space(Protocol):
         """The assembly program under these limits and beliefs."""
         ...
 
+    def steps(self, arcs: Sequence[str]) -> tuple[tuple[str, Step], ...]:
+        """The blocks and stitches of a path; gates are neither."""
+        ...
+
     def blueprint(self, arcs: Sequence[str]) -> Blueprint:
         """The network that a path describes."""
         ...

@@ -113,14 +113,15 @@ def _lock(built: AnyBuilt, request: AnyRequest, options: Options, bench: Workben
         "views": options.views,
         "donors": {model.name: model.weights_sha256 for model in bench.zoo},
         "images": bench.photographs.digest,
-        "cost_table": _costs(bench) if isinstance(built, Built) else None,
+        "cost_table": costs_digest(bench) if isinstance(built, Built) else None,
         "seed": built.trial.assembly.seed if isinstance(built, Built) else SEED,
         "network": asdict(built.candidate.design),
     }
     return json.dumps(content, indent=2) + "\n"
 
 
-def _costs(bench: Workbench) -> str:
+def costs_digest(bench: Workbench) -> str:
+    """Changes with everything that was measured of the zoo."""
     return digest(sorted((key, cost.rounds) for key, cost in bench.table.costs.items()))
 
 

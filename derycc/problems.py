@@ -40,11 +40,11 @@ def built_problem(built: Built, bench: Workbench) -> Problem:
     space = bench.space if dery is None else DerySpace(bench.space, dery.partition)
     believed = built.trial.believed
     assert believed is not None, "the loop notes what it believes"
-    return problem_of(space, built.limits, believed, None if dery is None else dery.settings)
+    return problem_of(space, believed, built.limits, None if dery is None else dery.settings)
 
 
 def problem_of(
-    space: Space, budget: Budget, believed: Believed, dery: DerySettings | None = None
+    space: Space, believed: Believed, budget: Budget, dery: DerySettings | None = None
 ) -> Problem:
     """The problem as it was believed when a network was chosen."""
     belief = Belief(believed.drops, excess=dict(believed.excess))

@@ -209,8 +209,8 @@ def test_budgets_that_are_too_small_are_told_what_would_do(three: Donors) -> Non
     assert said == (
         "No network with one block from each of the 3 equivalence sets is within the budgets. Of "
         f"all of them the least latency (upper end) is 0.05 ms, asked for: 0.049 ms; the least "
-        f"number of parameters is {enough_text('params', slim)}, asked for: 1. Ask for that much, use other donors, or "
-        "leave out --mode dery."
+        f"number of parameters is {enough_text('params', slim)}, asked for: 1. Ask for that much, "
+        "use other donors, or leave out --mode dery."
     )
 
 

@@ -1,0 +1,164 @@
+"""Explaining: why a finished build is the network it is, from what the home folder knows."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from compiler.assembly import Assembly
+from compiler.closed_loop import Believed
+from compiler.dery_space import DerySpace, joints_of
+from compiler.drop_model import DropModel
+from compiler.equivalence import Partition
+from compiler.explanation import Explainer, Explanation
+from compiler.latency_model import Interval
+from compiler.progress import Progress
+from compiler.search_space import Space
+from compiler.workbench import Workbench
+from derycc.alone import DonorAlone, donors_alone
+from derycc.artifact import LOCK, costs_digest
+from derycc.dery import PARTITION
+from derycc.manifest import Manifest, check_files, read_manifest
+from derycc.manifest_asked import Beliefs, Session
+from derycc.problems import problem_of
+from derycc.session import Options, open_workbench
+from targets.budget import Budget
+from targets.errors import DataError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A build and why it is what it is.
+
+    Attributes:
+        manifest: what the build says of itself.
+        budget: what was asked for, in numbers.
+        explanation: what the model says of it.
+        donors: what each donor would give alone.
+        changed: whether anything has been measured anew since it was built.
+    """
+
+    manifest: Manifest
+    budget: Budget
+    explanation: Explanation
+    donors: tuple[DonorAlone, ...]
+    changed: bool
+
+
+def explain(folder: Path, home: Path, store: str | None, progress: Progress) -> Explained:
+    """Explain a build; solves and looks up, measures nothing.
+
+    Args:
+        folder: what `derycc build` has written.
+        home: the home folder that it was built in.
+        store: the cost store; None: that of the home folder.
+        progress: told about everything that takes time.
+
+    Raises:
+        UsageError: it is no build of a search, its files have changed, or what it was made from is
+            no longer there.
+        DataError: the photographs are others.
+        ZooError: a donor's weights are gone.
+    """
+    papers = read_manifest(folder)
+    check_files(folder, papers)
+    session, beliefs = _searched(folder, papers)
+    with _opened(papers, session, home, store, progress) as bench:
+        space, bench = _space(folder, papers, bench)
+        believed, budget = _believed(beliefs), asked(papers)
+        ask = partial(problem_of, space, believed)
+        explainer = Explainer(space, ask, budget, believed)
+        arcs = Assembly.from_json(_answer(folder)).arcs
+        return Explained(
+            papers,
+            budget,
+            explainer.explain(arcs),
+            donors_alone(bench, budget),
+            json.loads((folder / LOCK).read_text())["cost_table"] != costs_digest(bench),
+        )
+
+
+def asked(papers: Manifest) -> Budget:
+    """The budget that a manifest tells of."""
+    amounts = {c.resource: c.asked for c in papers.constraints if c.asked is not None}
+    demands = papers.demands
+    latency, energy = amounts.pop("latency_us", None), amounts.pop("energy_j", None)
+    return Budget(
+        latency_us=latency,
+        energy_j=energy,
+        **{name: int(amount) for name, amount in amounts.items()},
+        min_quality=demands.min_quality if demands else None,
+        required=demands.required if demands else (),
+        excluded=demands.excluded if demands else (),
+    )
+
+
+def _searched(folder: Path, papers: Manifest) -> tuple[Session, Beliefs]:
+    if papers.solver is None:
+        raise UsageError(
+            f"{folder} was written down by hand (--recipe): nothing was searched for, so there is "
+            "nothing to explain. Give a build with a budget."
+        )
+    if papers.session is None or papers.beliefs is None:
+        raise UsageError(
+            f"{folder} was built by derycc {papers.derycc}, which did not note what its answer "
+            "followed from. Build again to have it explained."
+        )
+    return papers.session, papers.beliefs
+
+
+@contextmanager
+def _opened(
+    papers: Manifest, session: Session, home: Path, store: str | None, progress: Progress
+) -> Iterator[Workbench]:
+    """The workbench of a build as it was, with everything measured."""
+    options = Options(
+        home=home,
+        target=papers.target,
+        zoo=papers.zoo,
+        sizes=session.sizes,
+        data=None if session.data is None else Path(session.data),
+        judge_data=None if session.judge_data is None else Path(session.judge_data),
+        views=session.views,
+        quick=session.quick,
+        store=store,
+    )
+    with open_workbench(options, progress) as bench:
+        missing = bench.profile.plan(bench.wanted).to_measure
+        if missing:
+            raise UsageError(
+                f"The costs that the build followed from are not in {options.costs} as this "
+                f"machine is now: {missing} measurements are missing. Name the home folder of the "
+                "build by --home or its store by --store; or profile again, and build again."
+            )
+        if bench.photographs.digest != papers.data.digest:
+            raise DataError(
+                f"The photographs ({papers.data.source}) are not those that the build was judged "
+                "by. Restore them, or build again."
+            )
+        yield bench
+
+
+def _space(folder: Path, papers: Manifest, bench: Workbench) -> tuple[Space, Workbench]:
+    """The networks that there were to choose from, and the workbench with their stitches."""
+    if papers.dery is None:
+        return bench.space, bench
+    partition = Partition.load(folder / PARTITION)
+    joined = bench.joined_by(joints_of(partition))
+    return DerySpace(joined.space, partition), joined
+
+
+def _believed(beliefs: Beliefs) -> Believed:
+    return Believed(
+        DropModel(beliefs.drop_slope, beliefs.observations),
+        Interval(beliefs.stitch_us, beliefs.stitch_upper_us),
+        tuple(sorted(beliefs.excess.items())),
+    )
+
+
+def _answer(folder: Path) -> str:
+    """The solver's answer without the recipe that a build adds to it."""
+    content = json.loads((folder / "assembly.json").read_text())
+    return json.dumps({name: value for name, value in content.items() if name != "recipe"})

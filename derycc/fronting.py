@@ -1,0 +1,116 @@
+"""The front: the best network that the zoo's model knows for every latency of a range."""
+
+from dataclasses import dataclass, replace
+
+from compiler.closed_loop import TIME_LIMIT_S, Belief
+from compiler.front import FrontPoint, front
+from compiler.latency_model import Interval
+from compiler.network import Blueprint
+from compiler.refusal import Question, refusal
+from compiler.workbench import Workbench
+from derycc.alone import DonorAlone, donors_alone
+from derycc.building import Request, limits
+from targets.budget import Latency
+from targets.errors import InfeasibleError, UsageError
+
+LATENCY = "latency_us"
+
+
+@dataclass(frozen=True, slots=True)
+class FrontRow:
+    """One network of the front; all of it is predicted.
+
+    Attributes:
+        limit_us: the least budget at which it is the best; with `points`, the budget.
+        latency: its prediction.
+        quality: what is expected of it on the calibration photographs.
+        network: what it is made of.
+        proven: whether no network within the budget is expected to be better.
+    """
+
+    limit_us: float
+    latency: Interval
+    quality: float
+    network: Blueprint
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The answers to a row of budgets, and the donors beside them.
+
+    Attributes:
+        low_us: the least budget asked for.
+        high_us: the largest.
+        points: budgets between them; None: every budget at which the answer changes.
+        rows: by rising budget; budgets that nothing is within have none.
+        donors: measured, fastest first.
+        score: what quality is: "top-1", or "agreement" where there are no labels.
+    """
+
+    low_us: float
+    high_us: float
+    points: int | None
+    rows: tuple[FrontRow, ...]
+    donors: tuple[DonorAlone, ...]
+    score: str
+
+    @property
+    def proven(self) -> bool:
+        """Whether every point is."""
+        return all(row.proven for row in self.rows)
+
+
+def draw_front(
+    bench: Workbench,
+    request: Request,
+    span: tuple[Latency, Latency],
+    points: int | None,
+    seconds: float = TIME_LIMIT_S,
+) -> Front:
+    """Solve for every budget of a range; builds and measures no network.
+
+    Args:
+        bench: the zoo on its target; what is not measured of its blocks is measured now.
+        request: all limits but the one on latency.
+        span: the least and the largest latency.
+        points: so many budgets; None: all at which the answer changes.
+        seconds: for solving.
+
+    Raises:
+        UsageError: a least quality is asked for.
+        InfeasibleError: nothing is within the largest latency; says the fastest possible.
+    """
+    if request.budget.min_quality is not None:
+        raise UsageError(
+            "--min-quality has no front: the front tells the best quality at every latency. Leave "
+            "it out, and read the latency that your quality needs from the table."
+        )
+    low, high = span
+    budget = limits(request, bench)
+    loop = bench.loop(Belief())
+    bench.progress.start("solving for the front", None)
+    problem = loop.problem(replace(budget, latency_us=high.us))
+    found = front(problem, LATENCY, low.us, high.us, points=points, time_limit_s=seconds)
+    bench.progress.finish()
+    if not found:
+        question = Question(loop.problem, bench.space.blueprint)
+        raise InfeasibleError(refusal(question, replace(budget, latency_us=high.us)))
+    rows = tuple(_row(point, bench) for point in found)
+    donors = donors_alone(bench, replace(budget, latency_us=high.us))
+    return Front(low.us, high.us, points, rows, donors, _score(bench))
+
+
+def _row(point: FrontPoint, bench: Workbench) -> FrontRow:
+    arcs, belief, space = point.assembly.arcs, Belief(), bench.space
+    return FrontRow(
+        limit_us=point.limit,
+        latency=space.latency(arcs, belief.residual),
+        quality=space.expected(arcs, belief.drops),
+        network=space.blueprint(arcs),
+        proven=point.assembly.status == "optimal",
+    )
+
+
+def _score(bench: Workbench) -> str:
+    return "agreement" if bench.photographs.calibration.labels is None else "top-1"

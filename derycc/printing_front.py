@@ -1,0 +1,102 @@
+"""Printing of the front: a table, plain data, and what must be said of it."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from derycc.alone import DonorAlone
+from derycc.console import milliseconds, percent, table
+from derycc.fronting import Front, FrontRow
+
+
+def front_table(front: Front) -> Table:
+    """One line a network."""
+    columns = (
+        ">budget",
+        ">predicted",
+        ">upper end",
+        f">{front.score} expected",
+        "proven",
+        "network",
+    )
+    return table(
+        "Best network for every latency, as the zoo's model predicts",
+        columns,
+        [_row(row) for row in front.rows],
+    )
+
+
+def alone_table(donors: tuple[DonorAlone, ...], score: str) -> Table:
+    """One line a donor and input size."""
+    columns = ("donor alone", ">input", ">measured", ">upper end", f">{score}", "within limits")
+    return table("Donors alone, measured", columns, [_donor(donor) for donor in donors])
+
+
+def front_lines(front: Front) -> list[str]:
+    """What the reader should know."""
+    lines = ["Predicted, not measured: derycc build measures what it gives for one budget."]
+    if not front.proven:
+        lines.append("Time ran out: points that are not proven may be bettered, and some may lack.")
+    return lines
+
+
+def front_data(front: Front) -> dict[str, Any]:
+    """For `--json`."""
+    return {
+        "measured": False,
+        "proven": front.proven,
+        "low_us": front.low_us,
+        "high_us": front.high_us,
+        "points": [
+            {
+                "limit_us": row.limit_us,
+                "predicted_us": row.latency.median_us,
+                "predicted_upper_us": row.latency.upper_us,
+                "expected": row.quality,
+                "proven": row.proven,
+                "network": asdict(row.network),
+            }
+            for row in front.rows
+        ],
+        "donors": donors_data(front.donors),
+        "score": front.score,
+    }
+
+
+def donors_data(donors: tuple[DonorAlone, ...]) -> list[dict[str, Any]]:
+    """Donors for `--json`."""
+    return [
+        {
+            "donor": donor.model,
+            "input_size": donor.size,
+            "measured_us": donor.latency.median_us if donor.latency else None,
+            "measured_upper_us": donor.latency.upper_us if donor.latency else None,
+            "quality": donor.quality,
+            "allowed": donor.allowed,
+        }
+        for donor in donors
+    ]
+
+
+def _row(row: FrontRow) -> tuple[str, ...]:
+    return (
+        milliseconds(row.limit_us),
+        milliseconds(row.latency.median_us),
+        milliseconds(row.latency.upper_us),
+        percent(row.quality),
+        "yes" if row.proven else "NO",
+        str(row.network),
+    )
+
+
+def _donor(donor: DonorAlone) -> tuple[str, ...]:
+    latency = donor.latency
+    return (
+        donor.model,
+        f"{donor.size} px",
+        milliseconds(latency.median_us if latency else None),
+        milliseconds(latency.upper_us if latency else None),
+        percent(donor.quality),
+        "yes" if donor.allowed else "no",
+    )
