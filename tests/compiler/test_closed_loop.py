@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from compiler.assembly import assemble
 from compiler.candidates import Candidate, Judged
 from compiler.closed_loop import PATIENCE, Belief, ClosedLoop
 from compiler.compatibility import PairRule, StitchOption
@@ -32,11 +33,19 @@ class Pretended:
 
     quality: Callable[[Blueprint], float]
     latency: Callable[[Blueprint], float]
+    peak: Callable[[Blueprint], int | None] = lambda _: None
 
     def make(self, blueprint: Blueprint) -> Candidate:
         seconds = self.latency(blueprint) * 1e-6
         judged = Quality(50, self.quality(blueprint), None, 0.5)
-        measured = Measurement("key", str(blueprint), ((seconds,) * 3,), (0.0,), False)
+        measured = Measurement(
+            "key",
+            str(blueprint),
+            ((seconds,) * 3,),
+            (0.0,),
+            False,
+            peak_bytes=self.peak(blueprint),
+        )
         return Candidate(blueprint, None, Path(), Judged(judged, judged), measured)
 
 
@@ -225,3 +234,39 @@ def test_a_real_refusal_names_the_fastest_network(bench: Workbench) -> None:
 
     least = enough_text("latency_us", fastest.cost("latency_us"))
     assert f"The fastest possible takes {least} (upper end): 64px " in str(caught.value)
+
+
+def test_the_least_latency_is_looked_for_where_a_quality_is_demanded(toys: Toys) -> None:
+    candidates = Pretended(by_stitches(0.5, 0.65), by_stitches(50.0, 80.0))
+    limits = Budget(min_quality=0.6)
+
+    best, *others = loop_of(space_of(toys), candidates).search(limits)
+
+    assert best.within
+    assert best.candidate.blueprint.stitches > 0
+    assert best.score == -best.candidate.latency.upper_us
+    assert all(trial.within <= best.within for trial in others)
+    assert best.expected >= 0.6
+
+
+def test_a_demanded_quality_that_measures_lower_is_not_kept(toys: Toys) -> None:
+    candidates = Pretended(lambda _: 0.55, lambda _: 50.0)
+
+    trials = loop_of(space_of(toys), candidates).search(Budget(min_quality=0.6), most=2)
+
+    assert not any(trial.within for trial in trials)
+
+
+def test_the_loop_charges_for_memory_that_was_not_predicted(toys: Toys) -> None:
+    belief, space = Belief(), space_of(toys)
+    free = space.problem(Budget(memory_bytes=10**9), belief.drops, belief.residual)
+    wide = assemble(free).cost("memory_bytes")
+    candidates = Pretended(lambda _: 0.6, lambda _: 50.0, lambda b: 2 * int(wide))
+    limits = Budget(memory_bytes=int(wide * 1.5))
+
+    trials = loop_of(space, candidates, belief).search(limits, most=3)
+
+    assert not any(trial.within for trial in trials)
+    assert belief.excess["memory_bytes"] >= 2.0
+    assert belief.tightened(limits).memory_bytes == int(wide * 1.5 / belief.excess["memory_bytes"])
+    assert trials[0].believed is not None

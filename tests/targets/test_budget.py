@@ -13,7 +13,10 @@ from targets.budget import (
     LatencyShare,
     parse_bytes,
     parse_count,
+    parse_energy,
     parse_latency,
+    parse_latency_range,
+    parse_quality,
 )
 from targets.errors import UsageError
 
@@ -181,6 +184,10 @@ def test_a_budget_may_forbid_stitches() -> None:
         {"macs": 0},
         {"stitches": -1},
         {"donors": 0},
+        {"weight_bytes": 0},
+        {"energy_j": 0.0},
+        {"min_quality": 0.0},
+        {"min_quality": 1.1},
     ],
 )
 def test_a_budget_that_nothing_can_meet_is_refused(limit: dict[str, Any]) -> None:
@@ -197,3 +204,48 @@ def test_a_share_names_exactly_one_donor(model: str) -> None:
 def test_a_budget_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         Budget().params = 3  # type: ignore[misc]  # that is the point
+
+
+@pytest.mark.parametrize(
+    ("text", "joules"), [("50mJ", 0.05), ("500 uJ", 0.0005), ("2J", 2.0), (".5mj", 0.0005)]
+)
+def test_an_energy_is_a_number_and_a_unit(text: str, joules: float) -> None:
+    assert parse_energy(text) == pytest.approx(joules, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["", "50", "0mJ", "-1J", "5 kWh", "nanJ"])
+def test_what_is_no_energy_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"Cannot read .* as an energy.*--energy 50mJ"):
+        parse_energy(text)
+
+
+@pytest.mark.parametrize(("text", "share"), [("80%", 0.8), (" 72.5 %", 0.725), ("0.8", 0.8)])
+def test_a_quality_is_a_percentage_or_a_share(text: str, share: float) -> None:
+    assert parse_quality(text) == share
+
+
+@pytest.mark.parametrize("text", ["", "%", "0%", "101%", "80", "nan", "eighty"])
+def test_what_is_no_quality_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"Cannot read .* as a quality.*--min-quality 80%"):
+        parse_quality(text)
+
+
+def test_a_range_of_latencies_has_two_ends() -> None:
+    assert parse_latency_range("5ms..0.03s") == (Latency(5000.0), Latency(30_000.0))
+
+
+@pytest.mark.parametrize("text", ["5ms", "30ms..5ms", "5ms..5ms", "5ms..", "5% of a..6% of a"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="Cannot read"):
+        parse_latency_range(text)
+
+
+def test_a_donor_cannot_be_demanded_and_excluded() -> None:
+    with pytest.raises(UsageError, match=r"The donor 'b' must be in the network \(--with\)"):
+        Budget(required=("a", "b"), excluded=("b",))
+
+
+def test_a_budget_names_what_adds_up() -> None:
+    budget = Budget(latency_us=5.0, params=2, donors=1, min_quality=0.5, required=("a",))
+
+    assert budget.amounts() == (("latency_us", 5.0), ("params", 2.0))

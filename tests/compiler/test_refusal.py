@@ -1,0 +1,117 @@
+"""Refusals: the limit that is named can be changed as it is said, and then there is a network."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from compiler.constraints import ArcFacts, constrained
+from compiler.network import Blueprint
+from compiler.problem import Arc, Problem
+from compiler.refusal import Question, asked_for, refusal
+from targets.budget import Budget
+from tests.compiler.constraint_cases import Drawn, budgets, drawn_problems
+
+
+def question(drawn: Drawn, excess: dict[str, float] | None = None) -> Question:
+    def problem(budget: Budget) -> Problem:
+        return constrained(drawn.problem, budget, drawn.facts)
+
+    def blueprint(arcs: object) -> Blueprint:
+        used = drawn.used(tuple(arc for arc in drawn.problem.arcs if arc.id in set(arcs)))  # type: ignore[call-overload]
+        return Blueprint.pure("+".join(sorted(used)), 16)
+
+    return Question(problem, blueprint, excess or {})
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_least_that_is_said_to_be_enough_is(data: st.DataObject) -> None:
+    drawn: Drawn = data.draw(drawn_problems(3))
+    budget: Budget = data.draw(budgets(drawn.donors))
+    ask = question(drawn)
+    assume(not ask.any(budget).found)
+
+    said = refusal(ask, budget)
+
+    assert said.startswith("No network of this zoo is ")
+    for name, _ in budget.amounts():
+        least = ask.least(budget, name)
+        if least is None or not least[0]:
+            continue
+        enough = -(-least[0] // 1)
+        amount = float(enough) if name == "latency_us" else int(enough)
+        assert ask.any(replace(budget, **{name: amount})).found
+
+
+def one(params: float = 5.0) -> Drawn:
+    costs = (("latency_us", 12_345.6), ("params", params))
+    problem = Problem("maximize", "in", "out", (Arc("a", "in", "out", 0.7123, costs),))
+    return Drawn(problem, {"a": ArcFacts("d", 100.0, 50.0)})
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (
+            Budget(latency_us=12_345.0, params=5),
+            "No network of this zoo is predicted to run within 12.34 ms. The fastest possible "
+            "takes 12.35 ms (upper end): 16px d[input..output]. Ask for that much, allow more "
+            "stitches, or add faster donors.",
+        ),
+        (
+            Budget(params=4),
+            "No network of this zoo is within the limits asked for (number of parameters 4). It is "
+            "enough to change one of them: number of parameters 5.",
+        ),
+        (
+            Budget(memory_bytes=100),
+            "No network of this zoo is within the limits asked for (peak memory 100 B). It is "
+            "enough to change one of them: peak memory 150 B.",
+        ),
+        (
+            Budget(min_quality=0.8),
+            "No network of this zoo is within the limits asked for (quality of at least 80 %). It "
+            "is enough to change one of them: quality of at least 71.23 %.",
+        ),
+        (
+            Budget(params=4, memory_bytes=1),
+            "No network of this zoo is within the limits asked for (number of parameters 4; peak "
+            "memory 1 B). Of all networks the least number of parameters is 5; the least peak "
+            "memory is 150 B. Ask for that much, or use other donors.",
+        ),
+        (
+            Budget(excluded=("d",)),
+            "No network of this zoo is within the limits asked for (without d). It is enough to "
+            "change one of them: not without d.",
+        ),
+        (
+            Budget(required=("e",), donors=1),
+            "No network of this zoo is within the limits asked for (number of donors 1; with e). "
+            "It is enough to change one of them: not with e.",
+        ),
+        (
+            Budget(required=("e",), excluded=("d",)),
+            "No network of this zoo is within the limits asked for (with e; without d). Each limit "
+            "can be kept, but no one of them is the reason. Relax several.",
+        ),
+    ],
+)
+def test_a_refusal_names_what_would_have_to_give_way(budget: Budget, said: str) -> None:
+    assert refusal(question(one()), budget) == said
+
+
+def test_what_was_learned_of_memory_is_in_what_is_enough() -> None:
+    ask = question(one(), {"memory_bytes": 2.0})
+
+    least = ask.least(Budget(memory_bytes=100), "memory_bytes")
+
+    assert least is not None
+    assert least[0] == 300.0
+
+
+def test_limits_are_told_in_words() -> None:
+    budget = Budget(donors=2, energy_j=0.001, stitches=1)
+
+    assert asked_for(budget) == ["number of stitches 1", "energy 1 mJ", "number of donors 2"]
