@@ -123,13 +123,11 @@ def _stitches(
 ) -> Iterator[Arc]:
     """From one cut to cuts of other donors at a like depth."""
     donor, cuts = zoo[number], len(zoo[number].depths) - 2
-    wanted = min(random.randint(*STITCHES), (len(zoo) - 1) * 2)
-    ends: set[tuple[int, int]] = set()
-    while len(ends) < wanted:
-        other = random.randrange(len(zoo) - 1)
-        other += other >= number
-        step = random.choice((-1, 0, 0, 1) if backward else (0, 0, 1))
-        ends.add((other, min(max(cut + step, 1), cuts)))
+    near = {min(max(cut + step, 1), cuts) for step in ((-1, 0, 1) if backward else (0, 1))}
+    others = [other for other in range(len(zoo)) if other != number]
+    wanted = min(random.randint(*STITCHES), len(others) * len(near))
+    chosen = random.sample(range(len(others) * len(near)), wanted)
+    ends = [(others[pick // len(near)], sorted(near)[pick % len(near)]) for pick in chosen]
     for other, end in sorted(ends):
         target = zoo[other]
         skipped = target.depths[end] - donor.depths[cut]
