@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from compiler.assembly import assemble, k_best
 from compiler.compatibility import PairRule, StitchOption
-from compiler.dissection import Dissection
+from compiler.dissection import Dissection, dissect
 from compiler.drop_model import DropModel
+from compiler.footprint import Calibration, Energy
 from compiler.latency_model import Interval
 from compiler.network import Blueprint, Segment
 from compiler.search_space import SearchSpace, option_id
 from targets.budget import Budget
+from tests.compiler.conftest import Toy
 from tests.compiler.latency_cases import plain_model
 
 NONE = Interval(0.0, 0.0)
@@ -179,3 +181,51 @@ def test_sizes_are_layers_of_their_own(toys: Toys) -> None:
     nodes = {arc.tail for arc in problem.arcs} | {arc.head for arc in problem.arcs}
 
     assert all("@16/" in node for node in nodes - {"in", "out"})
+
+
+def test_the_solver_decides_among_input_sizes() -> None:
+    sizes = [dissect(Toy(6, seed=1), size, "narrow") for size in (16, 32)]
+    costs = {
+        block.name: Interval(us, us)
+        for found, us in zip(sizes, (10.0, 30.0), strict=True)
+        for block in found.blocks
+    }
+    wholes = {("narrow", 16): Interval(50.0, 50.0), ("narrow", 32): Interval(150.0, 150.0)}
+    quality = {("narrow", 16): 0.5, ("narrow", 32): 0.6}
+    space = SearchSpace(sizes, [], plain_model(costs, wholes, 1.0), quality)
+
+    chosen = [
+        space.blueprint(assemble(space.problem(budget, FREE, NONE)).arcs).input_size
+        for budget in (
+            Budget(latency_us=149.0),
+            Budget(latency_us=150.0),
+            Budget(min_quality=0.5),
+            Budget(min_quality=0.55),
+            Budget(macs=sum(block.macs for block in sizes[0].blocks)),
+        )
+    ]
+
+    assert chosen == [16, 32, 16, 32, 16]
+
+
+def test_memory_energy_and_donors_are_costs_where_they_are_limited(toys: Toys) -> None:
+    _, wide = toys
+    metered = Calibration(energy=Energy({}, 2.0))
+    blocks = {b.name: Interval(10.0, 11.0) for d in toys for b in d.blocks}
+    wholes = {("narrow", 16): Interval(50.0, 55.0), ("wide", 16): Interval(50.0, 55.0)}
+    model = plain_model(blocks, wholes, 1.0)
+    quality = {("narrow", 16): 0.5, ("wide", 16): 0.7}
+    space = SearchSpace(toys, every_option(toys), model, quality, metered)
+    weights = 4 * sum(block.params for block in wide.blocks)
+    most = max(wide.activation_bytes(block.start, block.end) for block in wide.blocks)
+
+    free = assemble(space.problem(Budget(memory_bytes=10**9, energy_j=1.0, donors=1), FREE, NONE))
+    tight = assemble(space.problem(Budget(memory_bytes=weights + most - 1, donors=1), FREE, NONE))
+
+    assert space.blueprint(free.arcs) == Blueprint.pure("wide", 16)
+    assert free.cost("memory_bytes") == weights + most
+    assert free.cost("energy_j") == pytest.approx(2.0 * 55.0 * 1e-6)
+    assert free.cost("donors") == 1
+    assert space.blueprint(tight.arcs) == Blueprint.pure("narrow", 16)
+    assert space.expected(free.arcs, FREE) == pytest.approx(0.7)
+    assert [name for name, _ in space.steps(free.arcs)] == names(wide)

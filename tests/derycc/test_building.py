@@ -9,6 +9,7 @@ import pytest
 
 from compiler.candidates import Candidate, Judged
 from compiler.closed_loop import Trial
+from compiler.dery_bench import DerySettings
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent
@@ -19,7 +20,7 @@ from derycc import building
 from derycc.building import Request, budget_us, build, limits, out_folder
 from profilers.measurement import Measurement
 from targets.budget import Budget
-from targets.errors import BudgetMissedError, UnknownNameError, VerificationError
+from targets.errors import BudgetMissedError, UnknownNameError, UsageError, VerificationError
 
 GOOD = Verification(5, 1.0, 0.0, 1.0, True)
 
@@ -136,3 +137,33 @@ def test_a_build_without_a_folder_goes_under_the_home(desk: Workbench, tmp_path:
         tmp_path / "builds" / "reference-75-of-net"
     )
     assert out_folder(tmp_path / "here", request, tmp_path, desk) == tmp_path / "here"
+
+
+def test_a_limit_but_latency_that_nothing_keeps_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heavy = replace(trial("only", 900.0, 0.9), within=True)
+    bench: Any = Pretended((heavy,), {"only": 900.0})
+    monkeypatch.setattr(building, "limits", lambda *_: Budget(1000.0, min_quality=0.6))
+
+    with pytest.raises(BudgetMissedError) as missed:
+        build(Request("1ms"), bench)
+
+    assert str(missed.value) == (
+        "None of the networks that were built (1) keeps the limits when it is measured. The "
+        "closest is 64px only[input..output]: its quality is 50.0 %, asked for: 60 %. Ask for that "
+        "much, or try more --candidates."
+    )
+
+
+def test_dery_mode_and_a_least_quality_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="Leave one of the two out"):
+        Request("1ms", Budget(min_quality=0.5), dery=DerySettings())
+
+
+def test_a_folder_is_named_after_every_limit(desk: Workbench, tmp_path: Path) -> None:
+    budget = Budget(stitches=2, params=5, memory_bytes=50_000_000, required=("net.a",))
+
+    folder = out_folder(None, Request("2ms", budget, licences=("GPL",)), tmp_path, desk)
+
+    assert folder.name == ("reference-2ms-5-params-peak-memory-50-MB-with-net.a-no-licence-GPL")
