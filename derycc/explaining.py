@@ -25,7 +25,7 @@ from derycc.manifest_asked import Beliefs, Session
 from derycc.problems import problem_of
 from derycc.session import Options, open_workbench
 from targets.budget import Budget
-from targets.errors import DataError, UsageError
+from targets.errors import DataError, UsageError, ZooError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def explain(folder: Path, home: Path, store: str | None, progress: Progress) -> 
         UsageError: it is no build of a search, its files have changed, or what it was made from is
             no longer there.
         DataError: the photographs are others.
-        ZooError: a donor's weights are gone.
+        ZooError: a donor's weights are gone, or are others.
     """
     papers = read_manifest(folder)
     check_files(folder, papers)
@@ -133,12 +133,22 @@ def _opened(
                 f"machine is now: {missing} measurements are missing. Name the home folder of the "
                 "build by --home or its store by --store; or profile again, and build again."
             )
+        _check_donors(papers, bench)
         if bench.photographs.digest != papers.data.digest:
             raise DataError(
                 f"The photographs ({papers.data.source}) are not those that the build was judged "
                 "by. Restore them, or build again."
             )
         yield bench
+
+
+def _check_donors(papers: Manifest, bench: Workbench) -> None:
+    for donor in papers.donors:
+        if bench.donors.model(donor.name).weights_sha256 != donor.weights_sha256:
+            raise ZooError(
+                f"The weights of {donor.name} are not those that the build was made from. Restore "
+                "them, or build again."
+            )
 
 
 def _space(folder: Path, papers: Manifest, bench: Workbench) -> tuple[Space, Workbench]:

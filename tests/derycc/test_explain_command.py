@@ -11,7 +11,7 @@ from compiler.progress import Silent
 from derycc.explaining import Explained, asked, explain
 from derycc.manifest import Manifest, read_manifest
 from derycc.printing_explain import explain_lines, prices_table
-from targets.errors import DataError, UsageError
+from targets.errors import DataError, UsageError, ZooError
 
 if TYPE_CHECKING:
     from tests.derycc.conftest import Workshop
@@ -128,6 +128,14 @@ def test_other_photographs_are_refused(workshop: "Workshop", tmp_path: Path) -> 
     build = rewritten(workshop, tmp_path, data={**data, "digest": "other"})
 
     with pytest.raises(DataError, match="are not those that the build was judged by"):
+        explain(build, workshop.home, None, Silent())
+
+
+def test_other_weights_are_refused(workshop: "Workshop", tmp_path: Path) -> None:
+    donors = json.loads((workshop.build / "manifest.json").read_text())["donors"]
+    build = rewritten(workshop, tmp_path, donors=[{**donors[0], "weights_sha256": "other"}])
+
+    with pytest.raises(ZooError, match="are not those that the build was made from"):
         explain(build, workshop.home, None, Silent())
 
 
