@@ -2,8 +2,8 @@
 
 Donors have a quality, a latency, and blocks between cuts at uneven depths. Blocks score their
 donor's quality by the share of depth they cover, as `compiler.search_space` has it; stitches lead
-from a cut to cuts of other donors at a like depth, lose a drop of quality, and cost a little. Behind
-a stitch at least one block follows. Numbers have all their digits, as measured ones do.
+from a cut to cuts of other donors at a like depth, lose a drop of quality, and cost a little. A
+stitch is followed by at least one block. Numbers have all their digits, as measured ones do.
 """
 
 from collections.abc import Iterator, Sequence

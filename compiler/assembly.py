@@ -223,7 +223,8 @@ def _answer(
     seed: int,
     tie_break: str | None,
 ) -> Assembly:
-    answer = search.best(seconds - (time.monotonic() - started), tie_break)
+    ties = () if tie_break is None else (tie_break,)
+    answer = search.best(seconds - (time.monotonic() - started), ties)
     objective = None if answer.path is None else program.objective(answer.path)
     bound = _bound(program, answer, objective)
     path = answer.path or ()

@@ -114,10 +114,11 @@ def best_path(
 def _add_flow(
     model: cp_model.CpModel, graph: FlowGraph, chosen: Mapping[int, cp_model.IntVar]
 ) -> None:
-    nodes = {graph.tails[arc] for arc in chosen} | {graph.heads[arc] for arc in chosen}
+    leave, enter = graph.leaving(chosen), graph.entering(chosen)
+    nodes = leave.keys() | enter.keys()
     for node in sorted(nodes):
-        entering = [chosen[arc] for arc in graph.entering[node] if arc in chosen]
-        leaving = [chosen[arc] for arc in graph.leaving[node] if arc in chosen]
+        entering = [chosen[arc] for arc in enter.get(node, ())]
+        leaving = [chosen[arc] for arc in leave.get(node, ())]
         if node == graph.source:
             model.add_exactly_one(leaving)
         elif node == graph.sink:
@@ -125,7 +126,7 @@ def _add_flow(
         else:
             model.add_at_most_one(leaving)
             model.add(cp_model.LinearExpr.sum(entering) == cp_model.LinearExpr.sum(leaving))
-    if graph.order(list(chosen)) is None:
+    if graph.has_cycle(list(chosen)):
         _forbid_loops(model, graph, chosen, nodes)
 
 

@@ -3,22 +3,28 @@
 With a price on every row, the best path is a longest path, and the longest path through an arc
 bounds every allowed path through it (Geoffrion, "Lagrangean relaxation for integer programming",
 1974). A few hundred arcs of many thousands have a bound above the best path; only these need an
-integer program. Prices follow Polyak's subgradient steps.
+integer program. The best price of a single row is found by intersecting lines (Handler and Zang, "A
+dual algorithm for the constrained shortest path problem", 1980), those of more rows by Polyak's
+subgradient steps.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from compiler.cpsat import Row
-from compiler.flow_paths import Floats, FlowGraph, Indices, LongestPaths
+from compiler.longest_paths import Floats, Indices, LongestPaths
 
 STEPS = 150
 PATIENCE = 6
 """After so many steps without a lower bound the steps are halved."""
+
+KEPT = 8
+"""Relaxed solutions that are kept for the next limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +35,17 @@ class ArcBounds:
         arcs: The arcs that are bounded.
         bounds: No path through the arc at the same position that keeps the rows is higher.
         path: The best path met that keeps the rows, or ().
+        prices: Those of the rows with which the least bound was met, in steps of value a unit.
     """
 
     arcs: tuple[int, ...]
     bounds: Floats
     path: tuple[int, ...]
+    prices: tuple[float, ...]
 
     def above(self, value: float) -> list[int]:
         """The arcs that a path with at least `value` may use."""
-        return [arc for arc, bound in zip(self.arcs, self.bounds, strict=True) if bound >= value]
+        return [self.arcs[position] for position in np.flatnonzero(self.bounds >= value).tolist()]
 
     def core(self, size: int) -> tuple[list[int], float]:
         """The `size` arcs with the highest bounds, and the highest bound among the others."""
@@ -48,58 +56,174 @@ class ArcBounds:
         return [self.arcs[position] for position in kept], float(self.bounds[ranked[size]])
 
 
-class _Prices:
-    """The rows as arrays, each divided by its size so that one step suits all."""
+@dataclass(frozen=True, slots=True)
+class _Relaxed:
+    """The best walk at some prices, and the best through every arc, rows left aside."""
 
-    def __init__(self, arcs: Sequence[int], rows: Sequence[Row]) -> None:
-        position = {arc: index for index, arc in enumerate(arcs)}
-        sizes = [max(abs(row.limit), *map(abs, row.coefficients.values()), 1) for row in rows]
-        entries = [
-            (index, position[arc], coefficient / size)
-            for index, (row, size) in enumerate(zip(rows, sizes, strict=True))
-            for arc, coefficient in row.coefficients.items()
-            if arc in position
+    prices: Floats
+    through: Floats
+    path: Indices
+    rounding: float
+
+
+class Relaxation:
+    """Bounds for one set of arcs and rows; what is learnt for one limit serves the next."""
+
+    def __init__(
+        self,
+        longest: LongestPaths,
+        arcs: Sequence[int],
+        values: Mapping[int, int],
+        rows: Sequence[Row],
+    ) -> None:
+        """Take the arcs (as `longest` has them), what they add, and the rows' coefficients."""
+        self._longest, self._arcs, self._rows = longest, tuple(arcs), tuple(rows)
+        self._gains = np.array([values.get(arc, 0) for arc in arcs], dtype=np.float64)
+        self._columns = [
+            np.array([row.coefficients.get(arc, 0) for arc in arcs], dtype=np.float64)
+            for row in rows
         ]
-        self.count = len(arcs)
-        self.row = np.array([entry[0] for entry in entries], dtype=np.int64)
-        self.arc = np.array([entry[1] for entry in entries], dtype=np.int64)
-        self.coefficient = np.array([entry[2] for entry in entries], dtype=np.float64)
-        self.limits = np.array([row.limit / size for row, size in zip(rows, sizes, strict=True)])
+        self._solved: OrderedDict[tuple[float, ...], _Relaxed | None] = OrderedDict()
+        self._met: list[Indices] = []
+        self._prices = np.zeros(len(rows))
 
-    def charge(self, prices: Floats) -> Floats:
-        """What an arc costs at these prices."""
-        charged: Floats = np.bincount(
-            self.arc, weights=self.coefficient * prices[self.row], minlength=self.count
-        ).astype(np.float64)
-        return charged
+    def bounds(self, limits: Sequence[int]) -> ArcBounds:
+        """Bound every arc where the rows have these limits."""
+        search = _Search(self, np.array(limits, dtype=np.float64))
+        relaxed = search.visit(np.zeros(len(limits)))
+        if relaxed is not None and len(limits) == 1:
+            self._on_the_line(search)
+        elif relaxed is not None and len(limits) > 1:
+            self._downhill(search)
+        path = tuple(self._arcs[position] for position in search.best_path)
+        return ArcBounds(self._arcs, search.bounds, path, tuple(search.prices.tolist()))
 
-    def slack(self, path: Indices) -> Floats:
-        """What the path leaves of every row's limit; negative where it breaks the row."""
-        on_path = np.isin(self.arc, path)
-        used = np.bincount(
-            self.row[on_path], weights=self.coefficient[on_path], minlength=len(self.limits)
+    def has(self, rows: Sequence[Row]) -> bool:
+        """Whether these rows are its rows, their limits left aside."""
+        return len(rows) == len(self._rows) and all(
+            row.coefficients is own.coefficients for row, own in zip(rows, self._rows, strict=True)
         )
-        left: Floats = self.limits - used
-        return left
+
+    def solve(self, prices: Floats) -> _Relaxed | None:
+        """The relaxed problem at these prices; None if walks have no end."""
+        key = tuple(prices.tolist())
+        if key not in self._solved:
+            self._solved[key] = self._relax(prices)
+            if len(self._solved) > KEPT:
+                self._solved.popitem(last=False)
+        else:
+            self._solved.move_to_end(key)
+        return self._solved[key]
+
+    def value(self, path: Indices) -> float:
+        """What the path is worth."""
+        return float(self._gains[path].sum())
+
+    def used(self, path: Indices) -> Floats:
+        """What the path uses of every row."""
+        return np.array([column[path].sum() for column in self._columns])
+
+    def _relax(self, prices: Floats) -> _Relaxed | None:
+        weights = self._gains.copy()
+        for price, column in zip(prices.tolist(), self._columns, strict=True):
+            if price:
+                weights -= price * column
+        forth, rest = self._longest.forth(weights), self._longest.rest(weights)
+        if forth is None or rest is None:
+            return None
+        through = forth[self._longest.tails] + weights + rest[self._longest.heads]
+        path = self._longest.path(weights, rest)
+        return _Relaxed(prices, through, path, self._longest.slack(weights))
+
+    def _on_the_line(self, search: _Search) -> None:
+        """Intersect the lines of a path above the limit and of one below it, again and again."""
+        if not self._met:
+            self._met = [self._cheapest(), *self._paths_at(0.0)]
+        while len(pair := self._around(float(search.limits[0]))) == 2:
+            (below, less), (above, more) = pair
+            price = (self.value(above) - self.value(below)) / (more - less)
+            relaxed = search.visit(np.array([price])) if price > 0 else None
+            if relaxed is None or not relaxed.path.size:
+                return
+            reached = self.value(relaxed.path) - price * float(self.used(relaxed.path)[0])
+            level = self.value(above) - price * more
+            if reached <= level + 1e-9 * max(1.0, abs(level)):
+                return
+            self._met.append(relaxed.path)
+
+    def _paths_at(self, price: float) -> list[Indices]:
+        relaxed = self.solve(np.array([price]))
+        return [relaxed.path] if relaxed is not None and relaxed.path.size else []
+
+    def _cheapest(self) -> Indices:
+        rest = self._longest.rest(-self._columns[0])
+        if rest is None:
+            return np.empty(0, dtype=np.int64)
+        return self._longest.path(-self._columns[0], rest)
+
+    def _around(self, limit: float) -> list[tuple[Indices, float]]:
+        """The paths met that are next to the limit below and above."""
+        used = sorted(
+            ((float(self.used(path)[0]), index) for index, path in enumerate(self._met) if path.size)
+        )
+        below = [(self._met[index], use) for use, index in used if use <= limit][-1:]
+        above = [(self._met[index], use) for use, index in used if use > limit][:1]
+        return below + above
+
+    def _downhill(self, search: _Search) -> None:
+        """Polyak's steps on rows that are divided by their size, so that one step suits all."""
+        sizes = [
+            max(abs(limit), float(np.abs(column).max(initial=0)), 1.0)
+            for limit, column in zip(search.limits.tolist(), self._columns, strict=True)
+        ]
+        descent = _Descent(self._prices * sizes, np.array(sizes))
+        for _ in range(STEPS):
+            relaxed = search.visit(descent.prices / descent.sizes)
+            if relaxed is None or not relaxed.path.size:
+                return
+            slack = (search.limits - self.used(relaxed.path)) / descent.sizes
+            if not descent.step(search.level(relaxed), search.best, slack):
+                break
+        self._prices = search.prices
+
+
+class _Search:
+    """The bounds gathered for one set of limits."""
+
+    def __init__(self, relaxation: Relaxation, limits: Floats) -> None:
+        self._relaxation, self.limits = relaxation, limits
+        self.bounds = np.full(len(relaxation._arcs), np.inf)
+        self.best, self.best_path = -np.inf, np.empty(0, dtype=np.int64)
+        self.prices, self._lowest = np.zeros(len(limits)), np.inf
+
+    def visit(self, prices: Floats) -> _Relaxed | None:
+        """Lower the bounds by the relaxed problem at these prices."""
+        relaxed = self._relaxation.solve(prices)
+        if relaxed is None:
+            return None
+        offset = float(prices @ self.limits)
+        rounding = relaxed.rounding + 1e-15 * abs(offset)
+        np.minimum(self.bounds, relaxed.through + (offset + rounding), out=self.bounds)
+        if (level := self.level(relaxed)) < self._lowest:
+            self._lowest, self.prices = level, prices
+        if relaxed.path.size and (self._relaxation.used(relaxed.path) <= self.limits).all():
+            value = self._relaxation.value(relaxed.path)
+            if value > self.best:
+                self.best, self.best_path = value, relaxed.path
+        return relaxed
+
+    def level(self, relaxed: _Relaxed) -> float:
+        """What no path exceeds, by these prices."""
+        highest = float(relaxed.through.max(initial=-np.inf))
+        return highest + float(relaxed.prices @ self.limits)
 
 
 class _Descent:
     """Prices that are lowered and raised until the relaxed problem says no more."""
 
-    def __init__(self, longest: LongestPaths, gains: Floats, table: _Prices) -> None:
-        self._longest, self._gains, self._table = longest, gains, table
-        self._prices = np.zeros(len(table.limits))
+    def __init__(self, prices: Floats, sizes: Floats) -> None:
+        self.prices, self.sizes = prices, sizes
         self._lowest, self._scale, self._waited = np.inf, 1.0, 0
-        self.bounds = np.full(len(gains), np.inf)
-
-    def relax(self) -> tuple[float, Indices]:
-        """Solve at the present prices: an upper bound for all paths, and the relaxed path."""
-        through, path = self._longest.through(self._gains - self._table.charge(self._prices))
-        offset = float(self._prices @ self._table.limits)
-        largest = float(np.abs(self._gains).max()) + float(np.abs(self._prices).sum())
-        rounding = 1e-14 * largest * (len(path) + len(self._prices) + 1)
-        self.bounds = np.minimum(self.bounds, through + offset + rounding)
-        return float(through.max()) + offset, path
 
     def step(self, relaxed: float, best: float, slack: Floats) -> bool:
         """Move the prices towards a lower bound; False when there is nothing to gain."""
@@ -107,34 +231,11 @@ class _Descent:
         self._lowest = min(self._lowest, relaxed)
         if self._waited > PATIENCE:
             self._scale, self._waited = self._scale / 2, 0
-        slope = np.where((self._prices <= 0) & (slack > 0), 0.0, slack)
+        slope = np.where((self.prices <= 0) & (slack > 0), 0.0, slack)
         steepness = float(slope @ slope)
         if steepness < 1e-18 or self._scale < 1e-4 or self._lowest - best < 0.5:
             return False
         target = best if np.isfinite(best) else relaxed - 0.05 * abs(relaxed) - 1
         length = self._scale * max(relaxed - target, 1.0) / steepness
-        self._prices = np.maximum(self._prices - length * slope, 0.0)
+        self.prices = np.maximum(self.prices - length * slope, 0.0)
         return True
-
-
-def arc_bounds(
-    graph: FlowGraph,
-    arcs: Sequence[int],
-    order: Sequence[int],
-    values: Mapping[int, int],
-    rows: Sequence[Row],
-) -> ArcBounds:
-    """Bound every arc of an acyclic graph; `order` is one that the arcs follow."""
-    gains = np.array([values.get(arc, 0) for arc in arcs], dtype=np.float64)
-    table = _Prices(arcs, rows)
-    descent = _Descent(LongestPaths.over(graph, arcs, order), gains, table)
-    best, best_path = -np.inf, tuple[int, ...]()
-    for _ in range(STEPS):
-        relaxed, positions = descent.relax()
-        path = tuple(arcs[position] for position in positions)
-        value = float(gains[positions].sum())
-        if value > best and all(row.holds(path) for row in rows):
-            best, best_path = value, path
-        if not descent.step(relaxed, best, table.slack(positions)):
-            break
-    return ArcBounds(tuple(arcs), descent.bounds, best_path)

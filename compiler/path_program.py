@@ -10,15 +10,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from compiler.cpsat import Row
-from compiler.flow_paths import FlowGraph
 from compiler.integers import Grid
+from compiler.ledger import Ledger
+from compiler.longest_paths import Floats, Indices, LongestPaths
 from compiler.problem import Problem
 
-Prices = Mapping[int, float]
-"""What arcs cost of one resource, by arc number; arcs that cost nothing are left out."""
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the arcs cost of one resource, as integers, for any limit.
+
+    Attributes:
+        grid: How they are scaled.
+        down: Costs rounded down, by arc.
+        up: Costs rounded up.
+        total: What all arcs cost together; a limit above it binds nothing.
+    """
+
+    grid: Grid
+    down: Mapping[int, int]
+    up: Mapping[int, int]
+    total: float
+
+    @classmethod
+    def over(cls, arcs: Indices, costs: Floats) -> Budget:
+        """The costs of `arcs`, as integers."""
+        arcs = arcs[costs[arcs] > 0]
+        kept = costs[arcs]
+        grid = Grid.over(kept)
+        return cls(
+            grid, _table(arcs, grid.down(kept)), _table(arcs, grid.up(kept)), math.fsum(kept)
+        )
+
+    def rows(self, limit: float) -> tuple[Row, Row] | None:
+        """The limit with costs rounded down and with costs rounded up; None if it cannot bind."""
+        if self.total <= limit:
+            return None
+        # On an exact grid a sum that equals the limit in decimals may exceed it in floats.
+        below = self.grid.below(limit) - (1 if self.grid.exact else 0)
+        return Row(self.down, self.grid.highest(limit)), Row(self.up, below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,46 +62,61 @@ class PathProgram:
 
     Attributes:
         problem: The problem in its own numbers.
-        graph: Its arcs, numbered as in `problem.arcs`.
+        ledger: Its arcs as arrays.
         arcs: The arcs that some allowed path may use.
-        order: The nodes in an order that `arcs` follow; None if they have a cycle.
+        longest: Longest paths over `arcs`.
         values: Integer scores, higher is better whatever the problem's sense.
         grid: What a step of `values` stands for.
-        rows: Limits and counts that every allowed path keeps.
-        strict_rows: Limits and counts that only allowed paths keep.
+        budgets: Of every limited resource.
+        counts: Counts as rows.
     """
 
     problem: Problem
-    graph: FlowGraph
+    ledger: Ledger
     arcs: tuple[int, ...]
-    order: tuple[int, ...] | None
+    longest: LongestPaths
     values: dict[int, int]
     grid: Grid
-    rows: tuple[Row, ...]
-    strict_rows: tuple[Row, ...]
+    budgets: Mapping[str, Budget]
+    counts: tuple[Row, ...]
 
     @classmethod
     def of(cls, problem: Problem) -> PathProgram:
         """Number, prune and scale a problem."""
-        graph = _graph(problem)
-        limits = [(_prices(problem, name), limit) for name, limit in problem.limits]
-        arcs = _useful(graph, limits)
-        order = graph.order(arcs)
+        ledger = Ledger.of(problem)
+        arcs = ledger.affordable(problem.limits)
+        scores = ledger.scores[arcs]
+        grid = Grid.over(scores)
         sign = 1 if problem.sense == "maximize" else -1
-        grid = Grid.over([problem.arcs[arc].score for arc in arcs])
-        values = {arc: sign * grid.nearest(problem.arcs[arc].score) for arc in arcs}
-        budgets = [pair for prices, limit in limits for pair in _budget_rows(arcs, prices, limit)]
-        counts = _count_rows(problem, arcs)
         return cls(
             problem,
-            graph,
-            tuple(arcs),
-            None if order is None else tuple(order),
-            values,
+            ledger,
+            tuple(arcs.tolist()),
+            LongestPaths.over(ledger.graph, arcs),
+            _table(arcs, sign * grid.nearest(scores)),
             grid,
-            (*(loose for loose, _ in budgets), *counts),
-            (*(strict for _, strict in budgets), *counts),
+            {name: Budget.over(arcs, ledger.cost(name)) for name, _ in problem.limits},
+            tuple(_count_rows(problem, set(arcs.tolist()))),
         )
+
+    def limited(self, resource: str, limit: float) -> PathProgram:
+        """The same with a limit on `resource` that is not above its present one.
+
+        Arcs that only the present limit affords are kept: that is as right, only larger.
+        """
+        kept = [pair for pair in self.problem.limits if pair[0] != resource]
+        problem = replace(self.problem, limits=(*kept, (resource, limit)))
+        return replace(self, problem=problem)
+
+    @property
+    def rows(self) -> list[Row]:
+        """Limits and counts that every allowed path keeps."""
+        return [*(loose for loose, _ in self._bound()), *self.counts]
+
+    @property
+    def strict_rows(self) -> list[Row]:
+        """Limits and counts that only allowed paths keep."""
+        return [*(strict for _, strict in self._bound()), *self.counts]
 
     def fits(self, path: Sequence[int]) -> bool:
         """Whether the path keeps every limit in the problem's own numbers, correctly summed."""
@@ -80,69 +130,44 @@ class PathProgram:
         """The path's score in the problem's own numbers."""
         return math.fsum(self.problem.arcs[arc].score for arc in path)
 
+    def value(self, path: Sequence[int]) -> int:
+        """The path's score in integers."""
+        return sum(self.values[arc] for arc in path)
+
     def bound(self, steps: int) -> float:
         """The score that no path can better when no path's integer value is above `steps`."""
         sign = 1 if self.problem.sense == "maximize" else -1
-        rounding = 0 if self.grid.exact else self.graph.nodes  # half a step an arc, generously
+        rounding = 0 if self.grid.exact else self.ledger.graph.nodes  # half a step an arc, amply
         return sign * self.grid.value(steps + rounding)
 
-    def savings(self, resource: str) -> dict[int, int]:
-        """Integers, higher where an arc costs less of `resource`; empty if none costs any."""
-        prices = _prices(self.problem, resource)
-        kept = {arc: prices[arc] for arc in self.arcs if arc in prices}
-        grid = Grid.over(list(kept.values()))
-        return {arc: -grid.nearest(cost) for arc, cost in kept.items()}
+    def savings(self, resource: str, arcs: Sequence[int]) -> dict[int, int]:
+        """Integers, higher where one of `arcs` costs less of `resource`; empty if none costs any.
+
+        The grid is that of all arcs, so that ties do not depend on which are still looked at.
+        """
+        costs = self.ledger.cost(resource)
+        everywhere = costs[np.array(self.arcs, dtype=np.int64)]
+        if not everywhere.any():
+            return {}
+        numbers = np.array(arcs, dtype=np.int64)
+        return _table(numbers, -Grid.over(everywhere).nearest(costs[numbers]))
+
+    def _bound(self) -> list[tuple[Row, Row]]:
+        pairs = (self.budgets[name].rows(limit) for name, limit in self.problem.limits)
+        return [pair for pair in pairs if pair is not None]
 
 
-def _graph(problem: Problem) -> FlowGraph:
-    names = dict.fromkeys((problem.source, problem.sink))
-    for arc in problem.arcs:
-        names.setdefault(arc.tail)
-        names.setdefault(arc.head)
-    number = {name: index for index, name in enumerate(names)}
-    return FlowGraph(
-        nodes=len(number),
-        source=number[problem.source],
-        sink=number[problem.sink],
-        tails=tuple(number[arc.tail] for arc in problem.arcs),
-        heads=tuple(number[arc.head] for arc in problem.arcs),
-    )
+def _table(arcs: Indices, numbers: Indices) -> dict[int, int]:
+    return dict(zip(arcs.tolist(), numbers.tolist(), strict=True))
 
 
-def _prices(problem: Problem, resource: str) -> Prices:
-    costs = ((index, arc.cost(resource)) for index, arc in enumerate(problem.arcs))
-    return {index: cost for index, cost in costs if cost}
-
-
-def _useful(graph: FlowGraph, limits: Sequence[tuple[Prices, float]]) -> list[int]:
-    """The arcs on walks from source to sink that no single limit rules out."""
-    arcs = graph.on_some_walk(range(len(graph.tails)))
-    before = len(arcs) + 1
-    while len(arcs) < before:
-        before = len(arcs)
-        for prices, limit in limits:
-            arcs = graph.affordable(arcs, prices, limit)
-    return arcs
-
-
-def _budget_rows(arcs: Sequence[int], prices: Prices, limit: float) -> list[tuple[Row, Row]]:
-    """The limit with costs rounded down and with costs rounded up; nothing where it cannot bind."""
-    kept = {arc: prices[arc] for arc in arcs if arc in prices}
-    if math.fsum(kept.values()) <= limit:
+def _count_rows(problem: Problem, arcs: set[int]) -> list[Row]:
+    if not problem.counts:
         return []
-    grid = Grid.over([*kept.values(), limit])
-    # On an exact grid a sum that equals the limit in decimals may exceed it in floats.
-    below = grid.down(limit) - (1 if grid.exact else 0)
-    loose = Row({arc: grid.down(cost) for arc, cost in kept.items()}, grid.highest(limit))
-    strict = Row({arc: grid.up(cost) for arc, cost in kept.items()}, below)
-    return [(loose, strict)]
-
-
-def _count_rows(problem: Problem, arcs: Sequence[int]) -> list[Row]:
-    number = {problem.arcs[arc].id: arc for arc in arcs}
+    number = {arc.id: index for index, arc in enumerate(problem.arcs)}
     rows = []
     for count in problem.counts:
-        counted = [number[name] for name in count.arcs if name in number]
+        counted = [number[name] for name in count.arcs if number[name] in arcs]
         if count.at_most is not None and count.at_most < len(counted):
             rows.append(Row(dict.fromkeys(counted, 1), count.at_most))
         if count.at_least:

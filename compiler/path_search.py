@@ -1,8 +1,9 @@
 """Searching a program: the best path, ties broken the same way everywhere, and what is proven.
 
-The search is exact. Only arcs whose bound reaches the best path are given to the solver, a core
-that grows until no arc outside can matter; a path that the integers allow but the problem's own
-numbers do not is cut off and the search goes on.
+The search is exact. Only arcs whose bound reaches the best path are looked at, a core that grows
+until no arc outside can matter. All best paths of the core are listed where they are few; where
+they are not, CP-SAT decides: a path that the integers allow but the problem's own numbers do not is
+cut off and the search goes on, and ties are broken by further programs.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from compiler.cpsat import UNDECIDED, Answer, Effort, Row, best_path
-from compiler.lagrangian import ArcBounds, arc_bounds
+from compiler.cpsat import NOTHING, UNDECIDED, Answer, Effort, Row, best_path
+from compiler.gap_search import Best, GapSearch
+from compiler.lagrangian import ArcBounds, Relaxation
 from compiler.path_program import PathProgram
 
 CORE = 150
 """Arcs in the first core."""
 
 GROWTH = 4
+
+LISTED = 4000
+"""Arcs of a core that may be listed from."""
 
 RETRIES = 25
 """After so many paths that only the rounded budgets allow, budgets are rounded the strict way."""
@@ -33,26 +38,88 @@ class PathSearch:
         self._seed = seed
         self._workers = workers
         self._cuts: list[frozenset[int]] = []
+        self._others: list[Row] = []
         self._deadline = 0.0
-        self._arc_bounds: ArcBounds | None = None
+        self._relaxation: Relaxation | None = None
+        self._bounded: tuple[tuple[int, ...], ArcBounds] | None = None
 
-    def best(self, seconds: float, tie_break: str | None) -> Answer:
+    def best(self, seconds: float, ties: Sequence[str]) -> Answer:
         """The best path that no cut forbids, found within `seconds`.
 
-        Among paths of the same integer value the one with the least `tie_break` is taken, and among
-        these the one whose arc ids, read from the source on, come first in the alphabet. If time
-        runs out meanwhile, the best tie so far.
+        Among paths of the same integer value the one with the least of the first of `ties` is
+        taken, then of the second and so on, and among these the one whose arc ids, read from the
+        source on, come first in the alphabet. If time runs out meanwhile, the best tie so far.
         """
         self._deadline = time.monotonic() + seconds
+        listed = self._list_best() if seconds > 0 else None
+        if listed is not None:
+            if not listed.paths:
+                return NOTHING
+            path = self._first_tied(listed.paths, ties)
+            return Answer(path, listed.value, listed.value, proven=True)
         answer = self._checked(self._highest)
         if answer.path is None or not answer.proven:
             return answer
-        path = self._least_tied(answer.path, answer.value, tie_break)
+        path = self._least_tied(answer.path, answer.value, ties)
         return Answer(path, answer.value, answer.bound, proven=True)
 
     def forbid(self, arcs: frozenset[int]) -> None:
         """No further answer contains all of `arcs`."""
         self._cuts.append(arcs)
+
+    def differ(self, path: Sequence[int], arcs: int) -> None:
+        """Further answers have at least so many arcs that are not in `path`."""
+        same = frozenset(path)
+        others = {arc: -1 for arc in self._program.arcs if arc not in same}
+        self._others.append(Row(others, -arcs))
+
+    def limit(self, resource: str, limit: float) -> None:
+        """From now on a limit on `resource` that is not above the one before."""
+        self._program = self._program.limited(resource, limit)
+
+    def _list_best(self) -> Best | None:
+        """Every best path; None where that is too much work."""
+        bounds, rows = self._bounds(), [*self._program.rows, *self._others]
+        floor = -np.inf
+        if bounds.path and self._is_allowed(bounds.path):
+            floor = float(self._program.value(bounds.path))
+        core, rest = bounds.above(floor), -np.inf
+        if len(core) > LISTED:
+            core, rest = bounds.core(CORE)
+        while len(core) <= LISTED:
+            search = GapSearch(
+                self._program.ledger.graph, core, self._program.values, rows, bounds.prices
+            )
+            best = search.best(floor, self._is_allowed)
+            if best is None or rest == -np.inf or (best.paths and rest < best.value):
+                return best
+            if best.paths and len(reaching := bounds.above(best.value)) <= GROWTH * len(core):
+                core, rest = reaching, -np.inf
+            else:
+                core, rest = bounds.core(GROWTH * len(core))
+        return None
+
+    def _is_allowed(self, path: tuple[int, ...]) -> bool:
+        rows = (*self._program.counts, *self._others)
+        holds = all(row.holds(path) for row in rows)
+        return holds and not self._is_cut(path) and self._program.fits(path)
+
+    def _first_tied(
+        self, paths: Sequence[tuple[int, ...]], ties: Sequence[str]
+    ) -> tuple[int, ...]:
+        """Of paths of one value the one with the least tie-breaks, then first ids."""
+        if len(paths) == 1:
+            return paths[0]
+        arcs = sorted({arc for path in paths for arc in path})
+        savings = [self._program.savings(name, arcs) for name in ties]
+        named = self._program.problem.arcs
+        return min(
+            paths,
+            key=lambda path: (
+                [-sum(saved.get(arc, 0) for arc in path) for saved in savings],
+                [named[arc].id for arc in path],
+            ),
+        )
 
     def _checked(self, solve: Callable[[Sequence[Row]], Answer]) -> Answer:
         """Solve until the answer keeps the limits in the problem's own numbers."""
@@ -69,7 +136,7 @@ class PathSearch:
     def _highest(self, rows: Sequence[Row]) -> Answer:
         """The path of highest value, proven on a core of the arcs."""
         bounds = self._bounds()
-        core, rest = bounds.core(CORE if self._program.order else len(bounds.arcs))
+        core, rest = bounds.core(CORE if np.isfinite(bounds.bounds).all() else len(bounds.arcs))
         while True:
             answer = self._solve(core, self._program.values, rows, hint=bounds.path)
             if not answer.proven:
@@ -86,12 +153,9 @@ class PathSearch:
         """The best that is known when time ran out."""
         known = self._bounds()
         path, value = answer.path, answer.value
-        if (
-            known.path
-            and all(row.holds(known.path) for row in rows)
-            and not self._is_cut(known.path)
-        ):
-            candidate = sum(self._program.values[arc] for arc in known.path)
+        kept = known.path and all(row.holds(known.path) for row in (*rows, *self._others))
+        if kept and not self._is_cut(known.path):
+            candidate = self._program.value(known.path)
             if path is None or candidate > value:
                 path, value = known.path, candidate
         relaxed = float(known.bounds.max())
@@ -102,25 +166,25 @@ class PathSearch:
         return any(cut <= set(path) for cut in self._cuts)
 
     def _least_tied(
-        self, path: tuple[int, ...], value: int, tie_break: str | None
+        self, path: tuple[int, ...], value: int, ties: Sequence[str]
     ) -> tuple[int, ...]:
-        """Of the paths with the best value the one with the least tie-break, then first ids."""
+        """Of the paths with the best value the one with the least tie-breaks, then first ids."""
         arcs = self._bounds().above(value)
         held = [_at_least(self._program.values, value)]
-        savings = self._program.savings(tie_break) if tie_break else {}
-        if savings:
-            answer = self._checked(lambda rows: self._solve(arcs, savings, [*rows, *held], path))
-            if answer.path is None or not answer.proven:
-                return path
-            path = answer.path
-            held.append(_at_least(savings, answer.value))
+        for name in ties:
+            if savings := self._program.savings(name, arcs):
+                answer = self._with_values(arcs, savings, held, path)
+                if answer.path is None or not answer.proven:
+                    return path
+                path = answer.path
+                held.append(_at_least(savings, answer.value))
         return self._first_named(path, arcs, held)
 
     def _first_named(
         self, path: tuple[int, ...], arcs: list[int], held: Sequence[Row]
     ) -> tuple[int, ...]:
         """Of the paths that keep `held` the one whose ids come first, arc by arc."""
-        graph, named = self._program.graph, self._program.problem.arcs
+        graph, named = self._program.ledger.graph, self._program.problem.arcs
         if self._is_alone(path, arcs, held):
             return path
         step = 0
@@ -163,18 +227,22 @@ class PathSearch:
         hint: Sequence[int] = (),
     ) -> Answer:
         effort = Effort(self._deadline - time.monotonic(), self._seed, self._workers)
-        return best_path(self._program.graph, arcs, values, rows, self._cuts, effort, hint)
+        graph, rows = self._program.ledger.graph, [*rows, *self._others]
+        return best_path(graph, arcs, values, rows, self._cuts, effort, hint)
 
     def _bounds(self) -> ArcBounds:
-        if self._arc_bounds is None:
-            self._arc_bounds = _bounded(self._program)
-        return self._arc_bounds
+        rows = self._program.rows
+        limits = tuple(row.limit for row in rows)
+        if self._bounded is None or self._bounded[0] != limits:
+            self._bounded = limits, self._relaxed(rows).bounds(limits)
+        return self._bounded[1]
 
-
-def _bounded(program: PathProgram) -> ArcBounds:
-    if program.order is None or not program.arcs:
-        return ArcBounds(program.arcs, np.full(len(program.arcs), np.inf), ())
-    return arc_bounds(program.graph, program.arcs, program.order, program.values, program.rows)
+    def _relaxed(self, rows: Sequence[Row]) -> Relaxation:
+        """The relaxation of these rows, whatever their limits."""
+        if self._relaxation is None or not self._relaxation.has(rows):
+            program = self._program
+            self._relaxation = Relaxation(program.longest, program.arcs, program.values, rows)
+        return self._relaxation
 
 
 def _at_least(values: Mapping[int, int], value: int) -> Row:

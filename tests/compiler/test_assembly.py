@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -338,7 +339,7 @@ def test_when_time_runs_out_the_best_known_path_comes_with_a_bound() -> None:
 
 def test_when_time_runs_out_before_any_path_nothing_is_claimed() -> None:
     cycle = (Arc("a", "in", "m", 1.0), Arc("b", "m", "n", 1.0), Arc("c", "n", "m", 1.0))
-    problem = Problem("minimize", "in", "out", (*cycle, Arc("d", "n", "out", 1.0)))
+    problem = Problem("maximize", "in", "out", (*cycle, Arc("d", "n", "out", 1.0)))
 
     answer = assemble(problem, time_limit_s=1e-9)
 
@@ -418,10 +419,16 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
 
 def test_a_grid_is_exact_for_short_decimals_and_fine_for_long_ones() -> None:
     short, long, huge = Grid.over([0.1, 2.25]), Grid.over([1 / 3, 20.0]), Grid.over([1e300])
+    thirds = np.array([1 / 3, 20.0])
 
-    assert (short.exact, short.nearest(0.1), short.nearest(2.25)) == (True, 10, 225)
-    assert (long.exact, long.down(1 / 3), long.up(1 / 3)) == (False, 33333333, 33333334)
-    assert (huge.exact, huge.nearest(1e300), huge.value(1)) == (True, 1, 1e300)
+    assert (short.exact, short.nearest(np.array([0.1, 2.25])).tolist()) == (True, [10, 225])
+    assert (long.exact, long.down(thirds).tolist()) == (False, [33333333, 2 * 10**9])
+    assert long.up(thirds).tolist() == [33333334, 2 * 10**9]
+    assert (huge.exact, huge.nearest(np.array([1e300])).tolist(), huge.value(1)) == (
+        True,
+        [1],
+        1e300,
+    )
 
 
 def test_a_solver_that_is_stopped_early_gives_its_path_and_its_bound(
