@@ -125,19 +125,19 @@ def assemble(
         UsageError: An argument is not usable. That nothing fits is no error but the status
             "infeasible".
     """
-    _check_effort(time_limit_s, seed, workers)
+    check_effort(time_limit_s, seed, workers)
     started = time.monotonic()
-    program = PathProgram.of(problem)
-    search = PathSearch(program, seed, workers)
+    search = PathSearch(PathProgram.of(problem), seed, workers)
     for arcs in forbid:
         search.forbid(_numbers(problem, arcs))
-    return _answer(program, search, started, time_limit_s, seed, tie_break)
+    return answered(search, started, time_limit_s, tie_order(tie_break))
 
 
 def k_best(
     problem: Problem,
     k: int,
     *,
+    distinct: int = 1,
     time_limit_s: float = 60,
     seed: int = 0,
     workers: int = 1,
@@ -145,26 +145,32 @@ def k_best(
 ) -> tuple[Assembly, ...]:
     """The `k` best different paths, the best first; fewer if there are no more.
 
+    With `distinct`, each has at least so many arcs that are not in the first answer, as many that
+    are not in the second, and so on: each is the best of the paths that differ so from all earlier
+    ones. 1 are all different paths, since no path has only arcs of another.
+
     Stops after the first answer that is not optimal: what lies behind it is not proven. An
     infeasible problem gives no answers. Ties are ordered as by `assemble`. `time_limit_s` is for
     all answers together.
     """
-    _check_effort(time_limit_s, seed, workers)
+    check_effort(time_limit_s, seed, workers)
     if k < 1:
         raise UsageError(f"Asked for the {k} best networks. Ask for 1 or more.")
+    if distinct < 1:
+        raise UsageError(f"Asked for networks that differ in {distinct} arcs. Ask for 1 or more.")
     deadline = time.monotonic() + time_limit_s
-    program = PathProgram.of(problem)
-    search = PathSearch(program, seed, workers)
+    search = PathSearch(PathProgram.of(problem), seed, workers)
     answers: list[Assembly] = []
     while len(answers) < k:
         started = time.monotonic()
-        answer = _answer(program, search, started, deadline - started, seed, tie_break)
+        answer = answered(search, started, deadline - started, tie_order(tie_break))
         if not answer.found:
             break
         answers.append(answer)
         if answer.status != "optimal":
             break
-        search.forbid(_numbers(problem, frozenset(answer.arcs)))
+        path = _numbers(problem, frozenset(answer.arcs))
+        search.forbid(path) if distinct == 1 else search.differ(path, distinct)
     return tuple(answers)
 
 
@@ -189,13 +195,14 @@ def cheapest(
     relaxed = replace(
         problem,
         sense="minimize",
-        arcs=tuple(replace(arc, score=arc.cost(resource)) for arc in problem.arcs),
+        arcs=tuple([replace(arc, score=arc.cost(resource)) for arc in problem.arcs]),
         limits=tuple((name, limit) for name, limit in problem.limits if name != resource),
     )
     return assemble(relaxed, time_limit_s=time_limit_s, seed=seed, workers=workers, tie_break=None)
 
 
-def _check_effort(time_limit_s: float, seed: int, workers: int) -> None:
+def check_effort(time_limit_s: float, seed: int, workers: int) -> None:
+    """Refuse effort that makes no sense."""
     if not (math.isfinite(time_limit_s) and time_limit_s > 0):
         raise UsageError(f"The time limit is {time_limit_s} s. Give a positive number of seconds.")
     if workers < 1:
@@ -215,20 +222,19 @@ def _numbers(problem: Problem, arcs: frozenset[str]) -> frozenset[int]:
     return found
 
 
-def _answer(
-    program: PathProgram,
-    search: PathSearch,
-    started: float,
-    seconds: float,
-    seed: int,
-    tie_break: str | None,
-) -> Assembly:
-    ties = () if tie_break is None else (tie_break,)
+def tie_order(tie_break: str | None) -> tuple[str, ...]:
+    """The resources that break ties."""
+    return () if tie_break is None else (tie_break,)
+
+
+def answered(search: PathSearch, started: float, seconds: float, ties: Sequence[str]) -> Assembly:
+    """The search's next answer in the problem's own numbers; `seconds` count from `started`."""
+    program = search.program
     answer = search.best(seconds - (time.monotonic() - started), ties)
     objective = None if answer.path is None else program.objective(answer.path)
     bound = _bound(program, answer, objective)
     path = answer.path or ()
-    resources = program.problem.resources if path else ()
+    resources = program.resources if path else ()
     return Assembly(
         status=_status(answer),
         arcs=tuple(program.problem.arcs[arc].id for arc in path),
@@ -238,7 +244,7 @@ def _answer(
         costs=tuple((name, program.cost(path, name)) for name in resources),
         wall_s=time.monotonic() - started,
         solver=solver_name(),
-        seed=seed,
+        seed=search.seed,
     )
 
 

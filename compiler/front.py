@@ -6,9 +6,13 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-from compiler.assembly import Assembly, assemble
+from compiler.assembly import Assembly, answered, check_effort, tie_order
+from compiler.path_program import PathProgram
+from compiler.path_search import PathSearch
 from compiler.problem import Problem
 from targets.errors import UnknownNameError, UsageError
+
+Ties = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ def front(
 
     All other limits and counts hold; a limit that the problem has for `resource` is left aside.
     Each point is what `assemble` answers with its limit, so scores never worsen along the front.
+    What is learnt for one budget serves the next (the epsilon-constraint method of Haimes and
+    others, 1971, on bounds that many budgets share).
 
     Args:
         problem: What may be assembled.
@@ -48,10 +54,10 @@ def front(
         high: The largest budget.
         points: So many budgets, evenly spaced from `low` to `high` (one: `high` alone); budgets
             that nothing meets have no point. None: every Pareto-optimal answer of the interval,
-            that is every score that some budget makes the best one, at the least budget that does;
-            a point's limit is then what its path costs.
-        time_limit_s: Seconds for everything. When they run out the points found so far come back
-            (those of the larger budgets), the last perhaps only "feasible".
+            that is every score that some budget makes the best one, at the least budget that does:
+            a point's limit is what its path costs (the first one's may be below `low`).
+        time_limit_s: Seconds for everything. When they run out the points of the largest budgets
+            come back, the least of them perhaps only "feasible".
         seed: Seed of the search.
         workers: Threads.
         tie_break: As for `assemble`.
@@ -60,26 +66,56 @@ def front(
         UnknownNameError: No arc costs, and no limit bounds, such a resource.
         UsageError: An argument is not usable.
     """
+    check_effort(time_limit_s, seed, workers)
     _check(problem, resource, low, high, points)
     deadline = time.monotonic() + time_limit_s
+    search = PathSearch(PathProgram.of(_limited(problem, resource, high)), seed, workers)
+    if points is None:
+        return _every_change(search, resource, low, high, deadline, tie_order(tie_break))
+    budgets = _spaced(low, high, points)
+    return _at_budgets(search, resource, budgets, deadline, tie_order(tie_break))
+
+
+def _every_change(
+    search: PathSearch, resource: str, low: float, high: float, deadline: float, ties: Ties
+) -> tuple[FrontPoint, ...]:
+    """Down from the largest budget, each time to just below what the last path costs."""
     found: list[FrontPoint] = []
-    limits = None if points is None else _spaced(low, high, points)
     limit = high
-    while limit >= low and deadline > time.monotonic():
-        answer = assemble(
-            _limited(problem, resource, limit),
-            time_limit_s=deadline - time.monotonic(),
-            seed=seed,
-            workers=workers,
-            tie_break=tie_break,
-        )
+    while limit >= low:
+        # Of equal scores the one that costs least: the others are no points of the front.
+        answer = _within(search, resource, limit, deadline, (resource, *ties))
         if not answer.found:
             break
-        found.append(FrontPoint(limit if points else answer.cost(resource), answer))
-        if answer.status != "optimal" or limits == []:
+        cost = answer.cost(resource)
+        found.append(FrontPoint(cost, answer))
+        if answer.status != "optimal":
             break
-        limit = math.nextafter(answer.cost(resource), -math.inf) if limits is None else limits.pop()
+        limit = math.nextafter(cost, -math.inf)
     return tuple(reversed(found))
+
+
+def _at_budgets(
+    search: PathSearch, resource: str, budgets: list[float], deadline: float, ties: Ties
+) -> tuple[FrontPoint, ...]:
+    """One answer a budget, from the largest down; one that also fits the next is not sought."""
+    found: list[FrontPoint] = []
+    answer: Assembly | None = None
+    for budget in reversed(budgets):
+        if answer is None or answer.status != "optimal" or answer.cost(resource) > budget:
+            answer = _within(search, resource, budget, deadline, ties)
+        if not answer.found:
+            break
+        found.append(FrontPoint(budget, answer))
+    return tuple(reversed(found))
+
+
+def _within(
+    search: PathSearch, resource: str, limit: float, deadline: float, ties: Ties
+) -> Assembly:
+    started = time.monotonic()
+    search.limit(resource, limit)
+    return answered(search, started, deadline - started, ties)
 
 
 def _check(problem: Problem, resource: str, low: float, high: float, points: int | None) -> None:
@@ -95,9 +131,8 @@ def _check(problem: Problem, resource: str, low: float, high: float, points: int
 
 
 def _spaced(low: float, high: float, points: int) -> list[float]:
-    """The budgets below `high`."""
     step = (high - low) / max(points - 1, 1)
-    return [low + step * index for index in range(points - 1)]
+    return [*(low + step * index for index in range(points - 1)), high]
 
 
 def _limited(problem: Problem, resource: str, limit: float) -> Problem:

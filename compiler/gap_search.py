@@ -120,9 +120,7 @@ class GapSearch:
                 use + row.coefficients.get(arc, 0)
                 for use, row in zip(begun.used, self._rows, strict=True)
             )
-            charged = sum(
-                price * use for price, use in zip(self._prices, used, strict=False)
-            )
+            charged = sum(price * use for price, use in zip(self._prices, used, strict=False))
             reach = value - charged + self._rest[head] + self._offset + self._slack
             if reach >= best and self._can_hold(used, head) and not self._returns(begun, head):
                 longer.append(_Begun(head, (begun.trail, arc), value, used, float(reach)))

@@ -164,7 +164,11 @@ class Relaxation:
     def _around(self, limit: float) -> list[tuple[Indices, float]]:
         """The paths met that are next to the limit below and above."""
         used = sorted(
-            ((float(self.used(path)[0]), index) for index, path in enumerate(self._met) if path.size)
+            (
+                (float(self.used(path)[0]), index)
+                for index, path in enumerate(self._met)
+                if path.size
+            )
         )
         below = [(self._met[index], use) for use, index in used if use <= limit][-1:]
         above = [(self._met[index], use) for use, index in used if use > limit][:1]

@@ -10,6 +10,7 @@ import numpy as np
 from compiler.flow_paths import FlowGraph
 from compiler.longest_paths import Floats, Indices, LongestPaths
 from compiler.problem import Problem
+from targets.errors import UsageError
 
 _ROUNDING = 1e-12
 """More than the relative rounding of the sum over a few thousand arcs."""
@@ -39,8 +40,9 @@ class Ledger:
         inner = np.array(
             [arc for arc in range(len(scores)) if graph.may_be_inner(arc)], dtype=np.int64
         )
-        used = _on_walks(graph, inner)
-        return cls(graph, scores, _costs(problem), used)
+        costs = _costs(problem)
+        _check_sums(problem, scores, costs)
+        return cls(graph, scores, costs, _on_walks(graph, inner))
 
     def cost(self, resource: str) -> Floats:
         """What every arc costs of `resource`."""
@@ -77,11 +79,28 @@ def _graph(problem: Problem) -> FlowGraph:
 
 
 def _costs(problem: Problem) -> dict[str, Floats]:
-    listed: dict[str, list[float]] = {name: [0.0] * len(problem.arcs) for name in problem.resources}
+    count = len(problem.arcs)
+    listed: dict[str, list[float]] = {name: [0.0] * count for name, _ in problem.limits}
     for number, arc in enumerate(problem.arcs):
         for name, amount in arc.costs:
+            if name not in listed:
+                listed[name] = [0.0] * count
             listed[name][number] = amount
     return {name: np.array(amounts) for name, amounts in listed.items()}
+
+
+def _check_sums(problem: Problem, scores: Floats, costs: dict[str, Floats]) -> None:
+    """Refuse numbers so large that a path's sum has no float."""
+    with np.errstate(over="ignore"):
+        sums = {"scores": np.abs(scores).sum()} | {
+            f"costs of '{name}'": amounts.sum() for name, amounts in costs.items()
+        }
+    for what, total in sums.items():
+        if not np.isfinite(total):
+            raise UsageError(
+                f"The {what} of the {len(problem.arcs)} arcs are too large to be added up. "
+                "Give them in a larger unit."
+            )
 
 
 def _on_walks(graph: FlowGraph, arcs: Indices) -> Indices:

@@ -109,6 +109,11 @@ class PathProgram:
         return replace(self, problem=problem)
 
     @property
+    def resources(self) -> tuple[str, ...]:
+        """Every resource that the problem names, sorted."""
+        return tuple(sorted(self.ledger.costs))
+
+    @property
     def rows(self) -> list[Row]:
         """Limits and counts that every allowed path keeps."""
         return [*(loose for loose, _ in self._bound()), *self.counts]

@@ -31,11 +31,16 @@ RETRIES = 25
 
 
 class PathSearch:
-    """Answers for one program; what is learnt for one answer serves the next."""
+    """Answers for one program; what is learnt for one answer serves the next.
+
+    Attributes:
+        program: What is searched now.
+        seed: Of the solver.
+    """
 
     def __init__(self, program: PathProgram, seed: int, workers: int) -> None:
-        self._program = program
-        self._seed = seed
+        self.program = program
+        self.seed = seed
         self._workers = workers
         self._cuts: list[frozenset[int]] = []
         self._others: list[Row] = []
@@ -70,25 +75,25 @@ class PathSearch:
     def differ(self, path: Sequence[int], arcs: int) -> None:
         """Further answers have at least so many arcs that are not in `path`."""
         same = frozenset(path)
-        others = {arc: -1 for arc in self._program.arcs if arc not in same}
+        others = {arc: -1 for arc in self.program.arcs if arc not in same}
         self._others.append(Row(others, -arcs))
 
     def limit(self, resource: str, limit: float) -> None:
         """From now on a limit on `resource` that is not above the one before."""
-        self._program = self._program.limited(resource, limit)
+        self.program = self.program.limited(resource, limit)
 
     def _list_best(self) -> Best | None:
         """Every best path; None where that is too much work."""
-        bounds, rows = self._bounds(), [*self._program.rows, *self._others]
+        bounds, rows = self._bounds(), [*self.program.rows, *self._others]
         floor = -np.inf
         if bounds.path and self._is_allowed(bounds.path):
-            floor = float(self._program.value(bounds.path))
+            floor = float(self.program.value(bounds.path))
         core, rest = bounds.above(floor), -np.inf
         if len(core) > LISTED:
             core, rest = bounds.core(CORE)
         while len(core) <= LISTED:
             search = GapSearch(
-                self._program.ledger.graph, core, self._program.values, rows, bounds.prices
+                self.program.ledger.graph, core, self.program.values, rows, bounds.prices
             )
             best = search.best(floor, self._is_allowed)
             if best is None or rest == -np.inf or (best.paths and rest < best.value):
@@ -100,19 +105,17 @@ class PathSearch:
         return None
 
     def _is_allowed(self, path: tuple[int, ...]) -> bool:
-        rows = (*self._program.counts, *self._others)
+        rows = (*self.program.counts, *self._others)
         holds = all(row.holds(path) for row in rows)
-        return holds and not self._is_cut(path) and self._program.fits(path)
+        return holds and not self._is_cut(path) and self.program.fits(path)
 
-    def _first_tied(
-        self, paths: Sequence[tuple[int, ...]], ties: Sequence[str]
-    ) -> tuple[int, ...]:
+    def _first_tied(self, paths: Sequence[tuple[int, ...]], ties: Sequence[str]) -> tuple[int, ...]:
         """Of paths of one value the one with the least tie-breaks, then first ids."""
         if len(paths) == 1:
             return paths[0]
         arcs = sorted({arc for path in paths for arc in path})
-        savings = [self._program.savings(name, arcs) for name in ties]
-        named = self._program.problem.arcs
+        savings = [self.program.savings(name, arcs) for name in ties]
+        named = self.program.problem.arcs
         return min(
             paths,
             key=lambda path: (
@@ -125,11 +128,11 @@ class PathSearch:
         """Solve until the answer keeps the limits in the problem's own numbers."""
         answer = UNDECIDED
         for _ in range(RETRIES):
-            answer = solve(self._program.rows)
-            if answer.path is None or self._program.fits(answer.path):
+            answer = solve(self.program.rows)
+            if answer.path is None or self.program.fits(answer.path):
                 return answer
             self.forbid(frozenset(answer.path))
-        strict = solve(self._program.strict_rows)
+        strict = solve(self.program.strict_rows)
         reached = strict.path is not None and answer.proven and strict.value == answer.value
         return Answer(strict.path, strict.value, answer.bound, proven=reached)
 
@@ -138,7 +141,7 @@ class PathSearch:
         bounds = self._bounds()
         core, rest = bounds.core(CORE if np.isfinite(bounds.bounds).all() else len(bounds.arcs))
         while True:
-            answer = self._solve(core, self._program.values, rows, hint=bounds.path)
+            answer = self._solve(core, self.program.values, rows, hint=bounds.path)
             if not answer.proven:
                 return self._unfinished(answer, rows, rest)
             if rest == -np.inf or (answer.path is not None and rest < answer.value):
@@ -155,7 +158,7 @@ class PathSearch:
         path, value = answer.path, answer.value
         kept = known.path and all(row.holds(known.path) for row in (*rows, *self._others))
         if kept and not self._is_cut(known.path):
-            candidate = self._program.value(known.path)
+            candidate = self.program.value(known.path)
             if path is None or candidate > value:
                 path, value = known.path, candidate
         relaxed = float(known.bounds.max())
@@ -170,9 +173,9 @@ class PathSearch:
     ) -> tuple[int, ...]:
         """Of the paths with the best value the one with the least tie-breaks, then first ids."""
         arcs = self._bounds().above(value)
-        held = [_at_least(self._program.values, value)]
+        held = [_at_least(self.program.values, value)]
         for name in ties:
-            if savings := self._program.savings(name, arcs):
+            if savings := self.program.savings(name, arcs):
                 answer = self._with_values(arcs, savings, held, path)
                 if answer.path is None or not answer.proven:
                     return path
@@ -184,7 +187,7 @@ class PathSearch:
         self, path: tuple[int, ...], arcs: list[int], held: Sequence[Row]
     ) -> tuple[int, ...]:
         """Of the paths that keep `held` the one whose ids come first, arc by arc."""
-        graph, named = self._program.ledger.graph, self._program.problem.arcs
+        graph, named = self.program.ledger.graph, self.program.problem.arcs
         if self._is_alone(path, arcs, held):
             return path
         step = 0
@@ -226,12 +229,12 @@ class PathSearch:
         rows: Sequence[Row],
         hint: Sequence[int] = (),
     ) -> Answer:
-        effort = Effort(self._deadline - time.monotonic(), self._seed, self._workers)
-        graph, rows = self._program.ledger.graph, [*rows, *self._others]
+        effort = Effort(self._deadline - time.monotonic(), self.seed, self._workers)
+        graph, rows = self.program.ledger.graph, [*rows, *self._others]
         return best_path(graph, arcs, values, rows, self._cuts, effort, hint)
 
     def _bounds(self) -> ArcBounds:
-        rows = self._program.rows
+        rows = self.program.rows
         limits = tuple(row.limit for row in rows)
         if self._bounded is None or self._bounded[0] != limits:
             self._bounded = limits, self._relaxed(rows).bounds(limits)
@@ -240,7 +243,7 @@ class PathSearch:
     def _relaxed(self, rows: Sequence[Row]) -> Relaxation:
         """The relaxation of these rows, whatever their limits."""
         if self._relaxation is None or not self._relaxation.has(rows):
-            program = self._program
+            program = self.program
             self._relaxation = Relaxation(program.longest, program.arcs, program.values, rows)
         return self._relaxation
 
