@@ -6,8 +6,12 @@ from a cut to cuts of other donors at a like depth, lose a drop of quality, and 
 stitch is followed by at least one block. Numbers have all their digits, as measured ones do.
 """
 
+import os
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from random import Random
 
 from compiler.assembly import assemble, cheapest
@@ -88,6 +92,15 @@ def also_limited(problem: Problem, stitches: int) -> Problem:
     best = assemble(problem)
     limits = (*problem.limits, ("params", 0.9 * best.cost("params")))
     return replace(problem, limits=limits, counts=(CountLimit(names, at_most=stitches),))
+
+
+def facts() -> dict[str, object]:
+    """The date, the machine and the versions, for result files."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "versions": {name: version(name) for name in ("numpy", "ortools")},
+    }
 
 
 def _donor(random: Random, cuts: int) -> Donor:

@@ -10,14 +10,21 @@ from pydantic import ValidationError
 from targets.errors import UsageError
 
 
-def read_text(path: Path, what: str, expected: str) -> str:
+def read_text(path: Path, what: str, expected: str, *, most_bytes: int | None = None) -> str:
     """The text of a file; `what` is what messages call it, `expected` the format it should have.
 
     Raises:
-        UsageError: it cannot be read, or is no text.
+        UsageError: it cannot be read, is no text, or has more than `most_bytes`.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            content = file.read(-1 if most_bytes is None else most_bytes + 1)
+        if most_bytes is not None and len(content) > most_bytes:
+            raise UsageError(
+                f"The {what} '{path}' is larger than {most_bytes // 2**20} MiB, which is the most "
+                "that is read. Leave out what no answer would use, or split it."
+            )
+        return content.decode("utf-8")
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(

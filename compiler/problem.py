@@ -21,15 +21,19 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError, with_config
 
 # pydantic refuses typing.TypedDict below Python 3.12.
 from typing_extensions import TypedDict
 
-from compiler.formats import checked_content, first_fault, read_text
+from compiler.formats import first_fault, read_text
+from compiler.strict_json import check_format, parse
 from targets.errors import UsageError
 
 FORMAT = "derycc.problem/1"
+
+MOST_BYTES = 128 * 2**20
+"""The largest file that is read: some 700,000 arcs, and about a gigabyte of memory."""
 
 Sense = Literal["maximize", "minimize"]
 Amounts = tuple[tuple[str, float], ...]
@@ -139,15 +143,16 @@ class Problem:
     @classmethod
     def load(cls, path: str | Path) -> Problem:
         """Read a problem file; anything wrong with it is a UsageError that names the file."""
-        text = read_text(Path(path), "problem file", FORMAT)
+        text = read_text(Path(path), "problem file", FORMAT, most_bytes=MOST_BYTES)
         return cls.from_json(text, where=f"The problem file '{path}'")
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "The problem") -> Problem:
         """Read the text of a problem file; `where` begins every error's message."""
-        checked_content(text, where, FORMAT)
+        content = parse(text, where, FORMAT)
+        check_format(content, where, FORMAT)
         try:
-            return _from_file(_adapter().validate_json(text, strict=True))
+            return _from_file(_adapter().validate_python(content, strict=True))
         except ValidationError as error:
             raise UsageError(f"{where} is not usable: {first_fault(error)}") from error
         except UsageError as error:
@@ -168,7 +173,7 @@ class Problem:
 
 
 def _check_amounts(owner: str, kind: str, amounts: Amounts) -> None:
-    if repeated := _repeated(name for name, _ in amounts):
+    if len(amounts) > 1 and (repeated := _repeated(name for name, _ in amounts)):
         raise UsageError(f"{owner} has two {kind}s of '{repeated}'. Give one.")
     for name, amount in amounts:
         if not math.isfinite(amount) or amount < 0:
@@ -179,7 +184,10 @@ def _check_amounts(owner: str, kind: str, amounts: Amounts) -> None:
 
 
 def _repeated(names: Iterable[str]) -> str | None:
-    return next((name for name, times in Counter(names).items() if times > 1), None)
+    listed = list(names)
+    if len(set(listed)) == len(listed):
+        return None
+    return next(name for name, times in Counter(listed).items() if times > 1)
 
 
 def _some(names: Iterable[str]) -> str:
@@ -217,9 +225,9 @@ class _ProblemFile(TypedDict):
     sense: Sense
     source: str
     sink: str
-    arcs: list[_ArcFile]
+    arcs: Annotated[list[_ArcFile], FailFast()]
     limits: NotRequired[dict[str, _Amount]]
-    counts: NotRequired[list[_CountFile]]
+    counts: NotRequired[Annotated[list[_CountFile], FailFast()]]
 
 
 @cache
