@@ -58,7 +58,7 @@ def test_the_sets_are_in_the_folder_and_the_question_in_the_lock(built: Path) ->
     assert [chosen.anchor for chosen in papers.dery.sets] == [str(g.anchor) for g in partition.sets]
     assert "partition.json" in papers.files
     assert lock["request"]["dery"] == {"k": 2, "score": "similarity", "epsilon": 1.0, "seed": 5}
-    assert (lock["request"]["stitches"], lock["seed"]) == (1, 5)
+    assert (lock["request"]["budget"]["stitches"], lock["seed"]) == (1, 5)
 
 
 def test_a_budget_in_parameters_needs_none_in_latency(workshop: "Workshop", tmp_path: Path) -> None:

@@ -304,8 +304,8 @@ def test_a_dry_run_counts_and_writes_nothing(workshop: "Workshop", tmp_path: Pat
     [
         (
             [],
-            "There is nothing to build: give a budget by --latency, --params or --macs, or a "
-            "network by --recipe.",
+            "There is nothing to build: give a budget by --latency, --params, --macs, --memory, "
+            "--weight-memory or --energy, a goal by --min-quality, or a network by --recipe.",
         ),
         (
             ["--recipe", "dery_4_10_3", "--size", "64", "--macs", "3M"],
