@@ -98,7 +98,8 @@ def facts() -> dict[str, object]:
     """The date, the machine and the versions, for result files."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
         "versions": {name: version(name) for name in ("numpy", "ortools")},
     }
 

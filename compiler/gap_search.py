@@ -97,7 +97,7 @@ class GapSearch:
                 continue
             if begun.node == self._graph.sink:
                 path = _arcs(begun.trail)
-                if allowed(path):
+                if begun.value >= best and allowed(path):
                     found = [*(found if begun.value == best else ()), path]
                     best = begun.value
                 continue

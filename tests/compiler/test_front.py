@@ -1,0 +1,121 @@
+"""The front: monotone, complete, and each point the single solve at its budget."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from compiler.assembly import assemble, cheapest
+from compiler.front import FrontPoint, front
+from compiler.problem import Arc, Problem
+from targets.errors import UnknownNameError, UsageError
+from tests.compiler.solver_cases import zoo
+
+LATENCY = "latency_us"
+
+
+def within(problem: Problem, limit: float) -> Problem:
+    others = tuple(pair for pair in problem.limits if pair[0] != LATENCY)
+    return replace(problem, limits=(*others, (LATENCY, limit)))
+
+
+def span(problem: Problem) -> tuple[float, float]:
+    """The least latency, and that of the best path."""
+    free = within(problem, 1e9)
+    return cheapest(free, LATENCY).cost(LATENCY), assemble(free).cost(LATENCY)
+
+
+def objectives(points: tuple[FrontPoint, ...]) -> list[float]:
+    return [point.assembly.objective or 0.0 for point in points]
+
+
+def steps(*pairs: tuple[float, float]) -> Problem:
+    """Parallel arcs of (score, latency)."""
+    arcs = [Arc(f"a{i}", "in", "out", s, ((LATENCY, t),)) for i, (s, t) in enumerate(pairs)]
+    return Problem("maximize", "in", "out", tuple(arcs))
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_every_point_is_the_single_solve_at_its_budget(seed: int) -> None:
+    problem = zoo(seed, donors=5, backward=seed % 4 == 0)
+
+    points = front(problem, LATENCY, *span(problem), points=9)
+
+    assert len(points) == 9
+    for point in points:
+        assert point.assembly.arcs == assemble(within(problem, point.limit)).arcs
+        assert point.assembly.cost(LATENCY) <= point.limit
+    assert objectives(points) == sorted(objectives(points))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_all_pareto_optimal_answers_are_found_and_no_other(seed: int) -> None:
+    problem = zoo(seed, donors=4)
+    low, high = span(problem)
+
+    points = front(problem, LATENCY, low, high)
+
+    assert [point.limit for point in points] == [p.assembly.cost(LATENCY) for p in points]
+    assert all(a < b for a, b in pairwise(objectives(points)))
+    assert all(a.limit < b.limit for a, b in pairwise(points))
+    budgets = [low + (high - low) * share / 40 for share in range(41)]
+    for budget in budgets:
+        expected = [point for point in points if point.limit <= budget][-1]
+        assert assemble(within(problem, budget)).objective == expected.assembly.objective
+
+
+def test_a_front_is_written_out() -> None:
+    problem = steps((1.0, 5.0), (3.0, 8.0), (2.0, 9.0), (4.0, 20.0), (4.0, 21.0), (9.0, 40.0))
+
+    found = front(problem, LATENCY, 6.0, 30.0)
+    spaced = front(problem, LATENCY, 0.0, 30.0, points=4)
+
+    assert [(point.limit, point.assembly.objective) for point in found] == [
+        (5.0, 1.0),
+        (8.0, 3.0),
+        (20.0, 4.0),
+    ]
+    assert [(point.limit, point.assembly.objective) for point in spaced] == [
+        (10.0, 3.0),
+        (20.0, 4.0),
+        (30.0, 4.0),
+    ]
+
+
+def test_a_front_of_what_is_to_be_small_falls() -> None:
+    problem = replace(steps((1.0, 9.0), (3.0, 5.0)), sense="minimize")
+
+    assert objectives(front(problem, LATENCY, 0.0, 10.0)) == [3.0, 1.0]
+
+
+def test_a_budget_of_nothing_and_one_budget_are_fronts_too() -> None:
+    problem = steps((1.0, 0.0), (3.0, 5.0))
+
+    assert objectives(front(problem, LATENCY, 0.0, 0.0)) == [1.0]
+    assert objectives(front(problem, LATENCY, 0.0, 9.0, points=1)) == [3.0]
+
+
+def test_a_front_below_what_is_possible_is_empty() -> None:
+    problem = steps((1.0, 5.0))
+
+    assert front(problem, LATENCY, 0.0, 4.0) == ()
+    assert front(problem, LATENCY, 0.0, 4.0, points=3) == ()
+
+
+def test_when_time_runs_out_the_last_point_is_not_called_proven() -> None:
+    problem = zoo(2, donors=6)
+
+    points = front(problem, LATENCY, *span(problem), time_limit_s=1e-9)
+
+    assert [point.assembly.status for point in points] == ["feasible"]
+
+
+def test_budgets_that_make_no_sense_are_refused() -> None:
+    problem = steps((1.0, 5.0))
+
+    with pytest.raises(UsageError, match=r"budgets are 3\.0 to 2\.0\. Give two finite numbers"):
+        front(problem, LATENCY, 3.0, 2.0)
+    with pytest.raises(UsageError, match="Asked for 0 points of the front"):
+        front(problem, LATENCY, 1.0, 2.0, points=0)
+    with pytest.raises(UnknownNameError, match="Unknown resource 'latency'"):
+        front(problem, "latency", 1.0, 2.0)
