@@ -72,10 +72,9 @@ class PathSearch:
         """No further answer contains all of `arcs`."""
         self._cuts.append(arcs)
 
-    def differ(self, path: Sequence[int], arcs: int) -> None:
+    def differ(self, path: frozenset[int], arcs: int) -> None:
         """Further answers have at least so many arcs that are not in `path`."""
-        same = frozenset(path)
-        others = {arc: -1 for arc in self.program.arcs if arc not in same}
+        others = {arc: -1 for arc in self.program.arcs if arc not in path}
         self._others.append(Row(others, -arcs))
 
     def limit(self, resource: str, limit: float) -> None:

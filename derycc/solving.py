@@ -65,15 +65,8 @@ def solve_problem(problem: Problem, request: SolveRequest) -> tuple[Assembly, ..
         InfeasibleError: no path is allowed; says the least possible of every limited resource.
         UsageError: time ran out before any path was found.
     """
-    effort = {"time_limit_s": request.time_limit_s, "seed": request.seed}
     with told_after(PATIENCE_S, f"Still searching, for up to {request.time_limit_s:g} s ..."):
-        if request.k == 1:
-            answers = (assemble(problem, workers=request.workers, **effort),)
-        else:
-            found = k_best(
-                problem, request.k, distinct=request.distinct, workers=request.workers, **effort
-            )
-            answers = found or (assemble(problem, workers=request.workers, **effort),)
+        answers = _best(problem, request)
         if answers[0].status == "infeasible":
             raise InfeasibleError(_infeasible(problem, request))
     if answers[0].status == "unknown":
@@ -82,6 +75,22 @@ def solve_problem(problem: Problem, request: SolveRequest) -> tuple[Assembly, ..
             "excluded. Give a longer --time-limit, or looser limits."
         )
     return answers
+
+
+def _best(problem: Problem, request: SolveRequest) -> tuple[Assembly, ...]:
+    """The best few; where there are none, the one answer that says why."""
+    seconds, seed, workers = request.time_limit_s, request.seed, request.workers
+    found: tuple[Assembly, ...] = ()
+    if request.k > 1:
+        found = k_best(
+            problem,
+            request.k,
+            distinct=request.distinct,
+            time_limit_s=seconds,
+            seed=seed,
+            workers=workers,
+        )
+    return found or (assemble(problem, time_limit_s=seconds, seed=seed, workers=workers),)
 
 
 def answers_json(answers: Sequence[Assembly], request: SolveRequest) -> str:
@@ -134,11 +143,12 @@ def _limit(text: str, resources: Sequence[str]) -> tuple[str, float]:
 def _infeasible(problem: Problem, request: SolveRequest) -> str:
     """Which limits are too low, and how far each would have to be relaxed."""
     ends = f"from '{problem.source}' to '{problem.sink}'"
-    effort = {"seed": request.seed, "workers": request.workers}
-    if not problem.limits or not has_path(problem, time_limit_s=request.time_limit_s, **effort):
+    seconds, seed, workers = request.time_limit_s, request.seed, request.workers
+    possible = has_path(problem, time_limit_s=seconds, seed=seed, workers=workers)
+    if not problem.limits or not possible:
         counts = " that keeps the counts" if problem.counts else ""
         return f"There is no path {ends}{counts}, whatever the limits. Add arcs, or relax counts."
-    found = shortfalls(problem, time_limit_s=request.time_limit_s, **effort)
+    found = shortfalls(problem, time_limit_s=seconds, seed=seed, workers=workers)
     told = " ".join(_told(each) for each in found)
     enough = [
         f"{each.resource} to {number_text(each.beside)}"

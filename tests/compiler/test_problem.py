@@ -191,3 +191,26 @@ def test_values_are_checked_where_they_are_made() -> None:
         replace(good, sense="best")
     with pytest.raises(UsageError, match="The problem has the limit inf of 'macs'"):
         replace(good, limits=(("macs", float("inf")),))
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "problem.json"
+    path.write_text(json.dumps(content()), encoding="utf-8")
+    size = path.stat().st_size
+
+    monkeypatch.setattr("compiler.problem.MOST_BYTES", size)
+    read = Problem.load(path)
+    monkeypatch.setattr("compiler.problem.MOST_BYTES", size - 1)
+
+    assert len(read.arcs) == 2
+    with pytest.raises(UsageError, match=r"is larger than 0 MiB, which is the most that is read\."):
+        Problem.load(path)
+
+
+def test_a_key_that_comes_twice_is_refused() -> None:
+    text = json.dumps(content()).replace('"score": -1', '"score": -1, "score": 2')
+
+    with pytest.raises(UsageError, match=r"has the key 'score' twice\. Give every key once\."):
+        Problem.from_json(text)
