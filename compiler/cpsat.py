@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 from ortools.sat.python import cp_model
@@ -66,6 +67,7 @@ NOTHING = Answer(None, 0, None, proven=True)
 UNDECIDED = Answer(None, 0, None, proven=False)
 
 
+@cache
 def solver_name() -> str:
     """The solver and its version, as answers report it."""
     return f"OR-tools CP-SAT {version('ortools')}"

@@ -17,8 +17,11 @@ from compiler.cpsat import Row
 from compiler.flow_paths import FlowGraph
 from compiler.longest_paths import Floats, LongestPaths
 
-STEPS = 20_000
+STEPS = 60_000
 """Arcs that are looked at before an integer program takes over."""
+
+FIRST_STEPS = 1_000
+"""Arcs that are looked at before labels take over, where there is no cycle."""
 
 TIES = 200
 """Paths of equal value that are listed before an integer program takes over."""
@@ -68,24 +71,27 @@ class GapSearch:
         """
         self._graph, self._values, self._rows = graph, values, rows
         self._leaving = graph.leaving(arcs)
-        self._longest = LongestPaths.over(graph, np.array(arcs, dtype=np.int64))
+        self.longest = LongestPaths.over(graph, np.array(arcs, dtype=np.int64))
         gains = np.array([values[arc] for arc in arcs], dtype=np.float64)
         columns = [_column(row, arcs) for row in rows]
         priced = list(zip(prices, columns, rows, strict=False))
         weights = gains - sum((price * column for price, column, _ in priced), np.zeros(len(arcs)))
         self._offset = sum(price * row.limit for price, _, row in priced)
         self._prices = [price for price, _, _ in priced]
-        self._rest = self._longest.rest(weights)
-        self._plain = self._longest.rest(gains)
-        self._least = [self._longest.rest(-column) for column in columns]
-        self._slack = 2 * self._longest.slack(weights) + 1e-15 * abs(self._offset)
+        self._rest = self.longest.rest(weights)
+        self._plain = self.longest.rest(gains)
+        self._least = [self.longest.rest(-column) for column in columns]
+        self._slack = 2 * self.longest.slack(weights) + 1e-15 * abs(self._offset)
 
-    def best(self, floor: float, allowed: Callable[[tuple[int, ...]], bool]) -> Best | None:
+    def best(
+        self, floor: float, allowed: Callable[[tuple[int, ...]], bool], most: int
+    ) -> Best | None:
         """The paths of the highest value that `allowed` says yes to; None after too much work.
 
         Args:
             floor: Paths of lower value are of no interest.
             allowed: Whether a whole path is.
+            most: Arcs that may be looked at.
         """
         if self._rest is None or self._plain is None:
             return None
@@ -102,8 +108,8 @@ class GapSearch:
                     best = begun.value
                 continue
             onward = self._onward(begun, best)
-            steps += 1 + len(onward)
-            if steps > STEPS or len(found) > TIES:
+            steps += 1 + len(self._leaving.get(begun.node, ()))
+            if steps > most or len(found) > TIES:
                 return None
             waiting += sorted(onward, key=lambda each: each.reach)
         return Best(int(best) if found else 0, tuple(found))
@@ -134,7 +140,7 @@ class GapSearch:
         )
 
     def _returns(self, begun: _Begun, node: int) -> bool:
-        if self._longest.acyclic:
+        if self.longest.acyclic:
             return False
         trail = begun.trail
         while trail:

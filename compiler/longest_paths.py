@@ -34,6 +34,7 @@ class LongestPaths:
         back: Positions of the arcs that lead back or stay on their level; none without a cycle.
         leaving: Positions sorted by tail.
         first: Where in `leaving` the arcs of every node begin; one longer than the nodes.
+        level: Of every node; arcs lead to higher ones, but for those of `back`.
     """
 
     graph: FlowGraph
@@ -43,6 +44,7 @@ class LongestPaths:
     back: Indices
     leaving: Indices
     first: Indices
+    level: Indices
 
     @classmethod
     def over(cls, graph: FlowGraph, arcs: Indices) -> LongestPaths:
@@ -58,7 +60,7 @@ class LongestPaths:
         by_level = by_level[onward[by_level]]
         _, starts = np.unique(level[tails[by_level]], return_index=True)
         groups = tuple(np.split(by_level, starts[1:])) if by_level.size else ()
-        return cls(graph, tails, heads, groups, np.flatnonzero(~onward), leaving, first)
+        return cls(graph, tails, heads, groups, np.flatnonzero(~onward), leaving, first, level)
 
     @property
     def acyclic(self) -> bool:

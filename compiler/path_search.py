@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from compiler import gap_search
 from compiler.cpsat import NOTHING, UNDECIDED, Answer, Effort, Row, best_path
 from compiler.gap_search import Best, GapSearch
+from compiler.label_search import LabelSearch
 from compiler.lagrangian import ArcBounds, Relaxation
 from compiler.path_program import PathProgram
 
@@ -91,10 +93,7 @@ class PathSearch:
         if len(core) > LISTED:
             core, rest = bounds.core(CORE)
         while len(core) <= LISTED:
-            search = GapSearch(
-                self.program.ledger.graph, core, self.program.values, rows, bounds.prices
-            )
-            best = search.best(floor, self._is_allowed)
+            best = self._list_core(core, rows, bounds.prices, floor)
             if best is None or rest == -np.inf or (best.paths and rest < best.value):
                 return best
             if best.paths and len(reaching := bounds.above(best.value)) <= GROWTH * len(core):
@@ -102,6 +101,20 @@ class PathSearch:
             else:
                 core, rest = bounds.core(GROWTH * len(core))
         return None
+
+    def _list_core(
+        self, core: Sequence[int], rows: Sequence[Row], prices: Sequence[float], floor: float
+    ) -> Best | None:
+        given = core, self.program.values, rows, prices
+        search = GapSearch(self.program.ledger.graph, *given)
+        if not search.longest.acyclic:
+            return search.best(floor, self._is_allowed, gap_search.STEPS)
+        found = search.best(floor, self._is_allowed, gap_search.FIRST_STEPS)
+        if found is not None:
+            return found
+        labels = LabelSearch(search.longest, *given)
+        free = not self._cuts and not self._others
+        return labels.best(floor, self._is_allowed, dominance=free)
 
     def _is_allowed(self, path: tuple[int, ...]) -> bool:
         rows = (*self.program.counts, *self._others)

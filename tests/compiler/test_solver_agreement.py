@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from compiler import gap_search, path_search
+from compiler import gap_search, label_search, path_search
 from compiler.assembly import assemble, cheapest, k_best
 from compiler.plain_flow import plain_best
 from compiler.problem import CountLimit, Problem
@@ -28,8 +28,12 @@ def test_stitched_zoos_are_solved_as_by_the_plain_flow_model(backward: bool) -> 
             assert all(answer.cost(name) <= limit for name, limit in problem.limits)
 
 
-def test_chains_are_solved_as_by_dynamic_programming() -> None:
-    random = Random(0)
+@pytest.mark.parametrize("steps", [0, 1_000], ids=["by labels", "by listing"])
+def test_chains_are_solved_as_by_dynamic_programming(
+    monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    monkeypatch.setattr(gap_search, "FIRST_STEPS", steps)
+    random = Random(steps)
     problems = [chain_of(random, 2 + case % 7, 1 + case % 5) for case in range(600)]
 
     answers = [assemble(problem).objective for problem in problems]
@@ -47,9 +51,12 @@ def test_listing_and_the_integer_program_agree_ties_included(
     listed = [[answer.arcs for answer in k_best(problem, 3)] for problem in problems]
 
     monkeypatch.setattr(gap_search, "STEPS", 0)
+    monkeypatch.setattr(gap_search, "FIRST_STEPS", 0)
+    labelled = [[answer.arcs for answer in k_best(problem, 3)] for problem in problems]
+    monkeypatch.setattr(label_search, "LABELS", 0)
     decided = [[answer.arcs for answer in k_best(problem, 3)] for problem in problems]
 
-    assert listed == decided
+    assert listed == labelled == decided
 
 
 def test_a_core_that_grows_lists_the_same_paths(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +74,8 @@ def test_neither_workers_nor_repetition_change_the_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gap_search, "STEPS", 50)
+    monkeypatch.setattr(gap_search, "FIRST_STEPS", 50)
+    monkeypatch.setattr(label_search, "LABELS", 9)
     problems = [zoo(seed, donors=6, cuts=5, backward=seed % 2 == 0) for seed in range(6)]
 
     once, again = ([assemble(problem).arcs for problem in problems] for _ in range(2))
