@@ -41,8 +41,7 @@ class Reading:
         error: Why there are no samples.
         peak_bytes: Memory that loading and running took; None where the system does not tell.
         joules: Energy of one inference; None where the machine has no meter.
-        contention: Share of the time, 0 to 1, that other programs took from this one; None where
-            the system does not tell.
+        contention: As `profilers.contention.Load.contention`; None where it is not known.
     """
 
     key: str

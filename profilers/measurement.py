@@ -14,10 +14,12 @@ from targets.errors import UsageError
 
 CONFIDENCE = 0.95
 """Level of every interval."""
+NORMAL_95 = 1.96
+"""Half-width of a normal 95 percent interval in standard errors."""
 NOISY_HALF_WIDTH = 0.10
 """A measurement with a wider interval, as a share of its median to each side, is noisy."""
 NOISY_CONTENTION = 0.10
-"""A measurement of whose time others took more than this share is noisy."""
+"""A measurement with more contention than this share of its time is noisy."""
 
 _MICRO = 1e6
 
@@ -36,8 +38,8 @@ class Measurement:
             empty where nothing drifted.
         peak_bytes: Memory that loading and running took at most; None where it is not known.
         joules: Energy of one inference; None where it is not known.
-        contention: Largest share of any round's timed seconds, 0 to 1, in which the measuring
-            threads had to wait for a processor or others used it; None where it is not known.
+        contention: Largest `profilers.contention.Load.contention` of any round; None where it is
+            not known.
         drift: Largest share by which the sentinel of any round was slower or faster than usual
             all through, where that was too much to correct; None where it was not.
     """
@@ -124,6 +126,19 @@ class Measurement:
         return max(0.0, min(low, center, middle - half)), max(high, center, middle + half)
 
     @property
+    def standard_error_us(self) -> float:
+        """Standard error of the median: that of the mean of the rounds' medians.
+
+        At least what the order-statistic interval of all samples says, which is all that one round
+        knows. It is not half of `interval_us` divided by 1.96: of few rounds Student's interval is
+        wider than that by the uncertainty of the error itself.
+        """
+        low, high = median_interval(self._pooled().tolist())
+        least = (high - low) / 2 / NORMAL_95
+        medians = self._round_medians()
+        return max(least, stdev(medians) / sqrt(len(medians))) if len(medians) > 1 else least
+
+    @property
     def upper_us(self) -> float:
         """Upper end of the interval."""
         return self.interval_us[1]
@@ -143,7 +158,9 @@ class Measurement:
         if self.relative_half_width > NOISY_HALF_WIDTH:
             reasons.append(f"interval wider than {NOISY_HALF_WIDTH:.0%}")
         if (self.contention or 0.0) > NOISY_CONTENTION:
-            reasons.append(f"other programs took {self.contention:.0%} of the processor")
+            reasons.append(
+                f"processors were waited for or used by others {self.contention:.0%} of the time"
+            )
         if self.drift is not None:
             reasons.append(f"the machine was {self.drift:.0%} off its usual speed")
         return ", ".join(reasons) or None

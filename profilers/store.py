@@ -49,8 +49,7 @@ class Round:
         session: Identifies the process that measured; its sentinels carry the same text.
         peak_bytes: Memory that loading and running took; None where it is not known.
         joules: Energy of one inference; None where it is not known.
-        contention: Share of the timed seconds, 0 to 1, in which the measuring threads had to wait
-            for a processor; None where it is not known.
+        contention: As `profilers.contention.Load.contention`; None where it is not known.
     """
 
     key: str

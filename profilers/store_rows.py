@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, and_, func, select
 
 from profilers.environment import Environment
 from profilers.measurement import Measurement
-from profilers.tables import sentinels
+from profilers.selection import SENTINELS
+from profilers.tables import rounds, sentinels
 
 DRIFT = 0.02
 """A session whose sentinel differs by more than this share from the usual one is rescaled."""
@@ -22,22 +23,46 @@ _Number = TypeVar("_Number", int, float)
 def scales(connection: Connection, environment: Environment) -> dict[str, float]:
     """For each session whose sentinel drifted, the factor that would take its samples back.
 
-    Drift shows at the round's beginning, middle and end alike. A sentinel that is now slower, now
-    faster than usual is noise, to which a correction would only add.
+    Usual is the median session among those whose rounds are used: rounds of older generations tell
+    of a machine that was given up. Drift shows at the round's beginning, middle and end alike. A
+    sentinel that is now slower, now faster than usual is noise, to which a correction would only
+    add; one that was read less often, because its round was cut short, tells nothing of drift.
     """
-    query = select(sentinels.c.protocol, sentinels.c.session, sentinels.c.seconds).where(
-        sentinels.c.environment == environment.fingerprint
-    )
-    seen: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for protocol, session, seconds in connection.execute(query):
-        seen[protocol][session].append(seconds)
     factors = {}
-    for sessions in seen.values():
+    for sessions in _sentinels(connection, environment).values():
         usual = median(median(seconds) for seconds in sessions.values())
         for session, seconds in sessions.items():
             if min(seconds) > usual * (1 + DRIFT) or max(seconds) < usual * (1 - DRIFT):
                 factors[session] = usual / median(seconds)
     return factors
+
+
+def _sentinels(
+    connection: Connection, environment: Environment
+) -> dict[str, dict[str, list[float]]]:
+    """Seconds of the sentinel by protocol and session, of whole rounds that are used."""
+    here = rounds.c.environment == environment.fingerprint
+    newest = (
+        select(rounds.c.key, rounds.c.protocol, func.max(rounds.c.generation).label("generation"))
+        .where(here)
+        .group_by(rounds.c.key, rounds.c.protocol)
+        .subquery()
+    )
+    same = (rounds.c[name] == newest.c[name] for name in ("key", "protocol", "generation"))
+    used = select(rounds.c.protocol, rounds.c.session).join(newest, and_(*same)).where(here)
+    sessions = {tuple(row) for row in connection.execute(used.distinct())}
+    query = select(sentinels.c.protocol, sentinels.c.session, sentinels.c.seconds).where(
+        sentinels.c.environment == environment.fingerprint
+    )
+    read: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for protocol, session, seconds in connection.execute(query):
+        if (protocol, session) in sessions:
+            read[protocol, session].append(seconds)
+    found: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for (protocol, session), times in read.items():
+        if len(times) >= SENTINELS:
+            found[protocol][session] = times
+    return found
 
 
 def measurement(rows: Sequence[Row[Any]], scales: dict[str, float]) -> Measurement:

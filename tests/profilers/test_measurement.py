@@ -66,6 +66,29 @@ def test_the_sentinels_factor_corrects_its_round_and_raw_samples_stay() -> None:
     assert found.rounds[1][0] == 2e-3
 
 
+def test_the_standard_error_is_that_of_the_mean_of_the_rounds_medians() -> None:
+    found = made([1e-3] * 20, [1e-3] * 20, [1.3e-3] * 20)
+
+    # Medians 1000, 1000 and 1300 us have a standard deviation of 173.2; the samples' order
+    # statistics reach from 1000 to 1300.
+    assert found.standard_error_us == pytest.approx(max(173.205 / 3**0.5, 150 / 1.96), rel=1e-4)
+
+
+def test_rounds_that_agree_leave_the_error_of_the_samples() -> None:
+    samples = [1e-3, 1.1e-3] * 10
+
+    assert made(samples).standard_error_us == pytest.approx(50 / 1.96)
+    assert made(samples, samples).standard_error_us == pytest.approx(50 / 1.96)
+
+
+@given(samples=rounds)
+def test_a_standard_error_is_never_wider_than_half_the_interval(samples: list[list[float]]) -> None:
+    found = made(*samples)
+    low, high = found.interval_us
+
+    assert 0 <= found.standard_error_us <= (high - low) / 2 * (1 + 1e-9)
+
+
 def test_a_capped_or_wide_measurement_is_noisy() -> None:
     steady = [1e-3] * 20
 
@@ -80,10 +103,13 @@ def test_a_noisy_measurement_says_why() -> None:
     assert steady.noise is None
     assert replace(steady, capped=True).noise == "time ran out"
     assert made([1e-3] * 9, [1.5e-3] * 9).noise == "interval wider than 10%"
-    assert replace(steady, contention=0.34).noise == "other programs took 34% of the processor"
+    assert (
+        replace(steady, contention=0.34).noise
+        == "processors were waited for or used by others 34% of the time"
+    )
     assert replace(steady, drift=0.25).noise == "the machine was 25% off its usual speed"
     assert replace(steady, capped=True, contention=0.5).noise == (
-        "time ran out, other programs took 50% of the processor"
+        "time ran out, processors were waited for or used by others 50% of the time"
     )
 
 

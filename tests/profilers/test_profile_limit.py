@@ -208,4 +208,4 @@ def test_what_a_round_says_of_memory_energy_and_contention_is_in_the_table(
     cost = profile(models[:1], TARGET, store=store, protocol=PROTOCOL).cost(models[0])
 
     assert (cost.peak_bytes, cost.joules, cost.contention) == (2000, 0.75, 0.2)
-    assert cost.noise == "other programs took 20% of the processor"
+    assert cost.noise == "processors were waited for or used by others 20% of the time"

@@ -180,13 +180,12 @@ def test_a_round_in_which_the_sentinel_was_slower_throughout_is_rescaled(
 def test_a_sentinel_that_is_close_unsteady_or_far_off_rescales_nothing(
     store: CostStore, environment: Environment, round_of_a: Round, speeds: tuple[float, ...]
 ) -> None:
-    for speed in (1.0, 1.0, 1.0):
-        store.add_sentinel(environment, KEEP, "steady", (speed,))
-    for speed in (1.0, 1.0, 1.0):
-        store.add_sentinel(environment, KEEP, "steady too", (speed,))
-    for speed in speeds:
-        store.add_sentinel(environment, KEEP, "one", (speed,))
-    store.add_round(environment, KEEP, round_of_a)
+    sessions = {"one": speeds, "steady": (1.0, 1.0, 1.0), "steady too": (1.0, 1.0, 1.0)}
+    for session, seconds in sessions.items():
+        for speed in seconds:
+            store.add_sentinel(environment, KEEP, session, (speed,))
+        key = "a" if session == "one" else session
+        store.add_round(environment, KEEP, replace(round_of_a, key=key, session=session))
 
     found = store.measurements(environment)["a"]
 
