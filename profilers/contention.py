@@ -1,14 +1,16 @@
-"""How much other programs got in the way: `Load` now and `Load` later say it."""
+"""How busy the processors were beside what is measured: `Load` now and `Load` later say it."""
 
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 _PROC = Path("/proc")
 _IDLE = (3, 4)  # fields of a line of /proc/stat: idle, and idle with a disk at work
 _STOLEN = 7  # given to another virtual machine by the host
+_STATES = 8  # fields up to `_STOLEN`; what follows is counted among these already
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Load:
         stolen: Time that the host of a virtual machine took away, all processors together.
         processors: How many processors `idle` and `stolen` are of.
         tick: The steps in which `idle` and `stolen` are counted.
+        counted: Time of all processors in all their states together.
     """
 
     clock: float
@@ -32,35 +35,36 @@ class Load:
     stolen: float = 0.0
     processors: int = 1
     tick: float = 0.0
+    counted: float = 0.0
 
     @classmethod
     def now(cls, proc: Path = _PROC) -> "Load":
         """Reads the counters; `proc` stands for /proc."""
         clock, own = time.monotonic(), time.process_time()
         tick = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.0
-        lines = [line.split() for line in _read(proc / "stat").splitlines()]
-        counts = [line for line in lines if line and line[0].startswith("cpu")]
-        if not counts:
+        total, processors = _states(proc)
+        if len(total) <= max(_IDLE):
             return cls(clock, own, _waited(proc))
-        total = [int(text) for text in counts[0][1:]]
         return cls(
             clock,
             own,
             _waited(proc),
             idle=sum(total[field] for field in _IDLE) * tick,
             stolen=total[_STOLEN] * tick if len(total) > _STOLEN else 0.0,
-            processors=max(1, len(counts) - 1),
+            processors=processors,
             tick=tick,
+            counted=sum(total[:_STATES]) * tick,
         )
 
     def contention(self, later: "Load") -> float | None:
-        """The share of the time from here to `later`, 0 to 1, that others took from this process.
+        """The share of the time from here to `later`, 0 to 1, in which processors were contended.
 
-        The largest of three: how long one of this process's threads waited for a processor; how
-        much of all processors' time others used, because a neighbour on another core takes clock
-        speed, cache and memory bandwidth without making anyone wait; and how much the host of a
+        The largest of three: how long one of this process's threads waited for a processor, be it
+        for another program, for one of its own threads or for its container's quota; how much of
+        all processors' time others used, because a neighbour on another core takes clock speed,
+        cache and memory bandwidth without making anyone wait; and how much of it the host of a
         virtual machine took. The second and third are counted in ticks, which get the benefit of
-        the doubt.
+        the doubt; a system whose ticks stand still does not tell them.
 
         Returns:
             None where the system tells nothing of this, or no time has passed.
@@ -72,13 +76,25 @@ class Load:
             (waited - self.waited.get(thread, 0.0)) / seconds
             for thread, waited in later.waited.items()
         ]
-        if self.idle is not None and later.idle is not None:
+        told = self.idle is not None and later.counted > self.counted
+        if told and self.idle is not None and later.idle is not None:
             all_seconds = later.processors * seconds
             unsure = later.processors * later.tick
             busy = all_seconds - (later.idle - self.idle) - unsure
             shares.append((busy - (later.own - self.own)) / all_seconds)
-            shares.append((later.stolen - self.stolen - later.tick) / seconds)
+            shares.append((later.stolen - self.stolen - unsure) / all_seconds)
         return min(1.0, max(0.0, *shares)) if shares else None
+
+
+def _states(proc: Path) -> tuple[list[int], int]:
+    """Ticks of all processors together in each state, empty where unknown, and how many there are.
+
+    A field that is no number ends what is known.
+    """
+    lines = [line.split() for line in _read(proc / "stat").splitlines()]
+    counts = [line for line in lines if line and line[0].startswith("cpu")]
+    total = takewhile(str.isdecimal, counts[0][1:]) if counts else ()
+    return [int(text) for text in total], max(1, len(counts) - 1)
 
 
 def _waited(proc: Path) -> dict[int, float]:
@@ -86,13 +102,13 @@ def _waited(proc: Path) -> dict[int, float]:
     waited = {}
     for file in (proc / "self/task").glob("*/schedstat"):
         fields = _read(file).split()  # ran and waited, in nanoseconds, and how many times
-        if len(fields) == 3:
+        if len(fields) == 3 and fields[1].isdecimal():
             waited[int(file.parent.name)] = int(fields[1]) / 1e9
     return waited
 
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text()
+        return file.read_text(encoding="ascii", errors="replace")
     except OSError:  # a thread may have ended since it was listed
         return ""

@@ -2,19 +2,22 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from profilers.contention import Load
 
-BEFORE = Load(10.0, 1.0, {1: 0.5, 2: 0.0}, idle=100.0, stolen=2.0, processors=4, tick=0.01)
+BEFORE = Load(
+    10.0, 1.0, {1: 0.5, 2: 0.0}, idle=100.0, stolen=2.0, processors=4, tick=0.01, counted=400.0
+)
 
 
 def after(own: float, waited: dict[int, float], idle: float | None, stolen: float = 2.0) -> Load:
     """A second after BEFORE; `own` and `idle` are what was added."""
     total = None if idle is None else 100.0 + idle
-    return Load(11.0, 1.0 + own, waited, total, stolen, processors=4, tick=0.01)
+    return Load(11.0, 1.0 + own, waited, total, stolen, processors=4, tick=0.01, counted=404.0)
 
 
 def test_alone_on_the_machine_nothing_is_taken() -> None:
@@ -38,11 +41,19 @@ def test_a_neighbour_that_makes_nobody_wait_counts_by_its_share_of_all_processor
     assert BEFORE.contention(later) == pytest.approx((4 - 1 - 1 - 0.04) / 4)
 
 
-def test_what_the_host_of_a_virtual_machine_took_counts_but_for_one_tick() -> None:
+def test_what_the_host_of_a_virtual_machine_took_counts_by_its_share_of_all_processors() -> None:
     waited = {1: 0.5, 2: 0.0}
 
-    assert BEFORE.contention(after(1.0, waited, 3.0, stolen=2.01)) == pytest.approx(0.0)
-    assert BEFORE.contention(after(1.0, waited, 3.0, stolen=2.41)) == pytest.approx(0.4)
+    # A tick of each of the 4 processors is unsure.
+    assert BEFORE.contention(after(1.0, waited, 3.0, stolen=2.04)) == pytest.approx(0.0)
+    assert BEFORE.contention(after(1.0, waited, 3.0, stolen=3.64)) == pytest.approx(0.4)
+
+
+def test_where_the_ticks_stand_still_only_waiting_is_known() -> None:
+    still = replace(BEFORE, clock=11.0, waited={1: 0.6})
+
+    assert BEFORE.contention(still) == pytest.approx(0.1)
+    assert BEFORE.contention(replace(still, waited={})) is None
 
 
 def test_a_share_is_never_above_one() -> None:
@@ -78,6 +89,17 @@ def test_the_counters_are_read_from_proc(tmp_path: Path) -> None:
     assert load.idle == pytest.approx(240 * tick)
     assert load.stolen == pytest.approx(30 * tick)
     assert (load.processors, load.tick) == (2, tick)
+
+
+@pytest.mark.parametrize("stat", ["cpu", "cpu 1 2", "cpu 1 2 odd 4 5", "\xff\xfe", "", "intr 1"])
+def test_lines_that_are_short_or_odd_tell_nothing(tmp_path: Path, stat: str) -> None:
+    (tmp_path / "self/task/7").mkdir(parents=True)
+    (tmp_path / "self/task/7/schedstat").write_text("1 odd 3")
+    (tmp_path / "stat").write_bytes(stat.encode("latin-1"))
+
+    load = Load.now(tmp_path)
+
+    assert (load.waited, load.idle) == ({}, None)
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="needs Linux's schedstat")
