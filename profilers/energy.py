@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,19 +25,40 @@ class EnergyMeter(ABC):
 
 
 def find_meter(sys: Path = _SYS) -> EnergyMeter | None:
-    """The machine's meter; None where it has none, or none that this user may read.
+    """The machine's meter; None where it has none, or none that this user can read.
 
     Args:
         sys: Stands for /sys.
     """
-    try:
-        domains = _rapl_domains(sys)
-        if domains:
-            return RaplMeter(domains)
-        rail = _board_rail(sys)
-        return RailMeter(rail) if rail else None
-    except OSError:
-        return None
+    for make in (_rapl, _rail):
+        with suppress(OSError):
+            meter = make(sys)
+            if meter is not None:
+                return meter
+    return None
+
+
+class Spent:
+    """Energy from when it was made, as far as there is a meter and the meter goes on telling."""
+
+    def __init__(self, meter: EnergyMeter | None) -> None:
+        """Starts counting; without a meter nothing is known."""
+        self._meter = meter
+        self._start = self._now()
+
+    def joules(self) -> float | None:
+        """Energy until now; None without a meter, and for ever once it failed."""
+        now = self._now()
+        return None if now is None or self._start is None else now - self._start
+
+    def _now(self) -> float | None:
+        if self._meter is None:
+            return None
+        try:
+            return self._meter.joules()
+        except OSError:
+            self._meter = None
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +118,30 @@ class RailMeter(EnergyMeter):
         return self._joules
 
 
+def _rapl(sys: Path) -> EnergyMeter | None:
+    domains = _rapl_domains(sys)
+    return RaplMeter(domains) if domains else None
+
+
+def _rail(sys: Path) -> EnergyMeter | None:
+    watts = _board_rail(sys)
+    return RailMeter(watts) if watts else None
+
+
 def _rapl_domains(sys: Path) -> tuple[RaplDomain, ...]:
     """The packages; not their parts (cores, memory), and not the platform that holds them all."""
     folders = sorted((sys / "class/powercap").glob("intel-rapl:*"))
     return tuple(
         RaplDomain(folder / "energy_uj", _whole(folder / "max_energy_range_uj") + 1)
         for folder in folders
-        if folder.name.count(":") == 1 and (folder / "name").read_text().startswith("package")
+        if folder.name.count(":") == 1 and _text(folder / "name").startswith("package")
     )
 
 
 def _board_rail(sys: Path) -> Callable[[], float] | None:
     """Reads the watts of the sensor channel that feeds the board: volts times amperes."""
     for label in sorted((sys / "class/hwmon").glob("hwmon*/in*_label")):
-        if label.read_text().strip() not in _BOARD:
+        if _text(label).strip() not in _BOARD:
             continue
         volts = label.with_name(label.name.replace("_label", "_input"))
         amperes = volts.with_name(volts.name.replace("in", "curr", 1))
@@ -118,4 +150,16 @@ def _board_rail(sys: Path) -> Callable[[], float] | None:
 
 
 def _whole(file: Path) -> int:
-    return int(file.read_text())
+    """The amount in a file.
+
+    Raises:
+        OSError: It cannot be read, or holds no amount.
+    """
+    text = _text(file).strip()
+    if not text.isdecimal():
+        raise OSError(f"{file} holds no whole number from 0 up: {text[:40]!r}")
+    return int(text)
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="ascii", errors="replace")

@@ -6,11 +6,12 @@ from statistics import median
 
 from backends.backend import Array, Engine
 from profilers.contention import Load
-from profilers.energy import EnergyMeter
+from profilers.energy import EnergyMeter, Spent
 from profilers.measurement import median_interval
 from profilers.protocol import Protocol
 
-_LEAST_UNITS = 3
+_LEAST_UNITS = 6
+"""Of fewer units no interval of the median is known: a slow model gets them whatever the limit."""
 _GROWTH = 1.618
 _WINDOW = 8
 """Units that are compared, half with half, to see whether an engine is warm."""
@@ -26,8 +27,8 @@ class Timing:
         samples: Seconds per inference of each unit.
         capped: Whether the time ran out before the engine was warm, or before the interval of the
             median was narrow enough.
-        joules: Energy of one inference; None without a meter.
-        contention: Share of the time that others took, 0 to 1; None where that is unknown.
+        joules: Energy of one inference; None without a meter, or where it failed.
+        contention: As `profilers.contention.Load.contention`; None where it is not known.
     """
 
     samples: tuple[float, ...]
@@ -49,12 +50,11 @@ def measure(
     """
     before = Load.now()
     repeats, warm = _warm_up(engine, inputs, protocol)
-    meter = None if engine.simulated else meter
-    start = meter.joules() if meter else 0.0
+    energy = Spent(None if engine.simulated else meter)
     samples: list[float] = []
     while True:
         samples.append(engine.time(inputs, repeats) / repeats)
-        used = meter.joules() - start if meter else 0.0
+        used = energy.joules()
         narrow = _narrow(samples, protocol)
         spent = sum(samples) * repeats
         if narrow and len(samples) >= protocol.min_units:
@@ -64,7 +64,7 @@ def measure(
     return Timing(
         samples=tuple(samples),
         capped=not (warm and narrow),
-        joules=used / (repeats * len(samples)) if used > 0 else None,
+        joules=used / (repeats * len(samples)) if used else None,
         contention=None if engine.simulated else before.contention(Load.now()),
     )
 
@@ -114,5 +114,7 @@ def _settled(units: Sequence[float], protocol: Protocol) -> bool:
 
 
 def _narrow(samples: Sequence[float], protocol: Protocol) -> bool:
+    if len(samples) < _LEAST_UNITS:
+        return False
     low, high = median_interval(samples)
     return high - low <= 2 * protocol.target_half_width * median(samples)

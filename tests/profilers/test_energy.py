@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from profilers.energy import EnergyMeter, RailMeter, RaplMeter, find_meter
+from profilers.energy import EnergyMeter, RailMeter, RaplMeter, Spent, find_meter
 
 PACKAGE = "class/powercap/intel-rapl:"
 
@@ -96,10 +96,10 @@ def test_a_boards_rail_is_integrated_over_time() -> None:
     assert second == pytest.approx(15 + 40)
 
 
-def test_a_jetsons_input_rail_is_found_by_its_label(tmp_path: Path) -> None:
+def rail(root: Path) -> Path:
     sensor = "class/hwmon/hwmon3"
-    write(
-        tmp_path,
+    return write(
+        root,
         {
             f"{sensor}/in1_label": "VDD_CPU",
             f"{sensor}/in2_label": "VDD_IN",
@@ -107,7 +107,10 @@ def test_a_jetsons_input_rail_is_found_by_its_label(tmp_path: Path) -> None:
             f"{sensor}/curr2_input": 2000,
         },
     )
-    meter = found(tmp_path)
+
+
+def test_a_jetsons_input_rail_is_found_by_its_label(tmp_path: Path) -> None:
+    meter = found(rail(tmp_path))
 
     assert isinstance(meter, RailMeter)
     assert meter.joules() >= 0
@@ -115,3 +118,42 @@ def test_a_jetsons_input_rail_is_found_by_its_label(tmp_path: Path) -> None:
 
 def test_a_board_without_an_input_rail_has_no_meter(tmp_path: Path) -> None:
     assert find_meter(write(tmp_path, {"class/hwmon/hwmon0/in1_label": "Vcore"})) is None
+
+
+@pytest.mark.parametrize("text", ["", "odd", "-5", "1.5", "\u00b2"])
+@pytest.mark.parametrize("file", ["energy_uj", "max_energy_range_uj"])
+def test_a_counter_of_odd_text_is_no_meter(tmp_path: Path, file: str, text: str) -> None:
+    write(packages(tmp_path, 0), {f"{PACKAGE}0/{file}": text})
+
+    assert find_meter(tmp_path) is None
+
+
+def test_where_one_source_is_broken_the_next_one_is_used(tmp_path: Path) -> None:
+    write(packages(rail(tmp_path), 0), {f"{PACKAGE}0/energy_uj": "odd"})
+
+    assert isinstance(find_meter(tmp_path), RailMeter)
+
+
+def test_a_rail_of_odd_text_is_no_meter(tmp_path: Path) -> None:
+    write(rail(tmp_path), {"class/hwmon/hwmon3/in2_input": "odd"})
+
+    assert find_meter(tmp_path) is None
+
+
+def test_energy_is_counted_from_a_beginning(tmp_path: Path) -> None:
+    meter = found(packages(tmp_path, 100_000))
+    packages(tmp_path, 200_000)
+    spent = Spent(meter)
+    packages(tmp_path, 500_000)
+
+    assert spent.joules() == pytest.approx(0.3)
+    assert Spent(None).joules() is None
+
+
+def test_a_meter_that_fails_is_not_asked_again(tmp_path: Path) -> None:
+    spent = Spent(found(packages(tmp_path, 100_000)))
+    write(tmp_path, {f"{PACKAGE}0/energy_uj": "gone"})
+    failed = spent.joules()
+    packages(tmp_path, 500_000)
+
+    assert (failed, spent.joules()) == (None, None)

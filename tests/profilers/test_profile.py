@@ -88,7 +88,7 @@ def test_every_model_gets_its_cost(store: CostStore, models: Models, protocol: P
         seconds = inference_seconds(ModelProto.FromString(model.onnx))
         assert table.cost(model).median_us == pytest.approx(seconds * 1e6)
         assert table.cost(model).name == model.name
-        assert [len(samples) for samples in table.cost(model).rounds] == [3, 3]
+        assert [len(samples) for samples in table.cost(model).rounds] == [6, 6]
         assert not table.cost(model).noisy
     assert table.failures == {}
     assert table.environment.target == "reference"
@@ -216,7 +216,7 @@ def test_a_model_that_cannot_be_measured_is_told_and_the_others_are_measured(
         [models[0], unloadable], TARGET, store=store, protocol=protocol, progress=seen.append
     )
 
-    assert table.cost(models[0]).n == 6
+    assert table.cost(models[0]).n == 12
     with pytest.raises(UsageError, match=r"'unloadable' could not be measured: .*cannot load"):
         table.cost(unloadable)
     assert (seen[-1].done, seen[-1].total) == (3, 3)
@@ -373,4 +373,4 @@ def test_whole_number_inputs_are_made_too(store: CostStore, protocol: Protocol) 
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     model = ExportedModel.from_bytes(proto.SerializeToString())
 
-    assert profile([model], TARGET, store=store, protocol=protocol).cost(model).n == 6
+    assert profile([model], TARGET, store=store, protocol=protocol).cost(model).n == 12

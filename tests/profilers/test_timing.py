@@ -71,11 +71,24 @@ def test_a_model_that_never_settles_is_capped() -> None:
     assert len(timing.samples) < 25
 
 
-def test_a_model_that_is_slower_than_the_whole_time_is_still_measured_three_times() -> None:
+def test_a_model_that_is_slower_than_the_whole_time_still_gets_an_interval() -> None:
     timing = measure(Scripted([1.0]), NOTHING, Protocol(max_seconds=0.25))
 
-    assert timing.samples == (1.0, 1.0, 1.0)
+    assert timing.samples == (1.0,) * 6
     assert not timing.capped
+
+
+def test_fewer_units_than_an_interval_needs_are_never_enough() -> None:
+    timing = measure(Scripted([0.01]), NOTHING, Protocol(min_units=2))
+
+    assert len(timing.samples) == 6
+
+
+def test_a_slow_model_whose_few_units_differ_is_capped() -> None:
+    timing = measure(Scripted([1.0, 1.0, 1.2, 1.0]), NOTHING, Protocol(max_seconds=0.25))
+
+    assert len(timing.samples) == 6
+    assert timing.capped
 
 
 def test_measuring_stops_as_soon_as_the_interval_is_narrow() -> None:
@@ -127,6 +140,21 @@ def test_energy_is_that_of_the_timed_units_for_one_inference() -> None:
 
 def test_without_a_meter_the_energy_is_unknown() -> None:
     assert measure(Scripted([1 / 64]), NOTHING, Protocol()).joules is None
+
+
+def test_a_meter_that_fails_leaves_the_times() -> None:
+    def watts() -> float:
+        readings.append(3.0)
+        if len(readings) > 4:
+            raise OSError("the sensor is gone")
+        return 3.0
+
+    readings: list[float] = []
+
+    timing = measure(Scripted([1 / 64]), NOTHING, Protocol(), RailMeter(watts))
+
+    assert timing.joules is None
+    assert len(timing.samples) == 8
 
 
 def test_of_a_simulated_engine_only_its_time_is_told() -> None:

@@ -42,7 +42,7 @@ def test_every_model_is_said_in_order_and_an_error_does_not_stop_the_round(
     assert ready == READY
     assert [one.key, bad.key, two.key] == ["one", "bad", "two"]
     assert one.error is None and two.error is None
-    assert len(one.samples) == 3
+    assert len(one.samples) == 6
     assert one.load_seconds > 0
     assert "cannot load the model 'bad'" in str(bad.error)
     assert bad.samples == ()
