@@ -1,4 +1,8 @@
-"""The front: the best network for every budget of an interval, each one proven."""
+"""The front: the best network for every budget of an interval, each one proven.
+
+Budgets are taken from the largest down, each just below what the last answer costs (the
+epsilon-constraint method of Haimes, Lasdon and Wismer, 1971); relaxed solutions serve them all.
+"""
 
 from __future__ import annotations
 
@@ -42,38 +46,32 @@ def front(
 ) -> tuple[FrontPoint, ...]:
     """The best paths under budgets of `resource` from `low` to `high`, by rising budget.
 
-    All other limits and counts hold; a limit that the problem has for `resource` is left aside.
-    Each point is what `assemble` answers with its limit, so scores never worsen along the front.
-    What is learnt for one budget serves the next (the epsilon-constraint method of Haimes and
-    others, 1971, on bounds that many budgets share).
+    Other limits and counts hold; one that the problem has for `resource` is left aside. Each point
+    is what `assemble` answers with its limit, so scores never worsen along the front.
 
     Args:
         problem: What may be assembled.
         resource: What the budget is of.
         low: The least budget.
-        high: The largest budget.
-        points: So many budgets, evenly spaced from `low` to `high` (one: `high` alone); budgets
-            that nothing meets have no point. None: every Pareto-optimal answer of the interval,
-            that is every score that some budget makes the best one, at the least budget that does:
-            a point's limit is what its path costs (the first one's may be below `low`).
-        time_limit_s: Seconds for everything. When they run out the points of the largest budgets
-            come back, the least of them perhaps only "feasible".
-        seed: Seed of the search.
+        high: The largest.
+        points: So many budgets from `low` to `high`; those that nothing meets have no point.
+            None: every Pareto-optimal answer, at what it costs (the first perhaps below `low`).
+        time_limit_s: Then the points of the largest budgets come back, the last perhaps "feasible".
+        seed: Of the search.
         workers: Threads.
         tie_break: As for `assemble`.
 
     Raises:
-        UnknownNameError: No arc costs, and no limit bounds, such a resource.
-        UsageError: An argument is not usable.
+        UsageError: An argument is not usable, such as a resource that nothing names.
     """
     check_effort(time_limit_s, seed, workers)
     _check(problem, resource, low, high, points)
-    deadline = time.monotonic() + time_limit_s
+    deadline, ties = time.monotonic() + time_limit_s, tie_order(tie_break)
     search = PathSearch(PathProgram.of(_limited(problem, resource, high)), seed, workers)
+    search.sweep(resource, low, deadline)
     if points is None:
-        return _every_change(search, resource, low, high, deadline, tie_order(tie_break))
-    budgets = _spaced(low, high, points)
-    return _at_budgets(search, resource, budgets, deadline, tie_order(tie_break))
+        return _every_change(search, resource, low, high, deadline, ties)
+    return _at_budgets(search, resource, _spaced(low, high, points), deadline, ties)
 
 
 def _every_change(

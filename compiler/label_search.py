@@ -40,7 +40,7 @@ class _Labels:
         return len(self.node)
 
     def kept(self, which: Integers) -> _Labels:
-        """Those at these positions, or where a mask says so."""
+        """Those at these positions."""
         return _Labels(
             self.node[which],
             self.value[which],
@@ -48,6 +48,33 @@ class _Labels:
             self.arc[which],
             self.parent[which],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The best paths for every limit of one row, from one search.
+
+    Attributes:
+        ended: Labels at the sink.
+        begun: Those on the way.
+    """
+
+    ended: _Labels
+    begun: _Labels
+
+    def best(self, limit: int, allowed: Callable[[tuple[int, ...]], bool]) -> Best | None:
+        """The paths of the highest value within a limit; None where that cannot be told."""
+        within = np.flatnonzero(self.ended.used[:, 0] <= limit)
+        if not within.size:
+            return None
+        top = int(self.ended.value[within].max())
+        ties = within[self.ended.value[within] == top].tolist()
+        if len(ties) > TIES:
+            return None
+        parent, arc = self.ended.parent, self.ended.arc
+        paths = [_path(int(parent[tie]), int(arc[tie]), self.begun) for tie in ties]
+        kept = tuple(path for path in paths if allowed(path))
+        return Best(top, kept) if kept else None
 
 
 class LabelSearch:
@@ -96,6 +123,16 @@ class LabelSearch:
         quick = self._ended(floor, allowed, dominance, beam=True)
         floor = max(floor, quick.value) if quick is not None and quick.paths else floor
         return self._ended(floor, allowed, dominance, beam=False)
+
+    def sweep(self, floor: float) -> Swept | None:
+        """The best paths for every limit of the only row up to its own; None: too many.
+
+        Args:
+            floor: Paths of lower value are of no interest for any limit.
+        """
+        levels: list[_Labels] = []
+        ended = self._spread(floor, True, False, levels)
+        return None if ended is None else Swept(ended, _joined([_none(1), *levels]))
 
     def _ended(
         self, floor: float, allowed: Callable[[tuple[int, ...]], bool], dominance: bool, beam: bool
@@ -171,7 +208,7 @@ class LabelSearch:
         for row, least in enumerate(self._least):
             room = self._limits[row] + 1e-12 * abs(self._limits[row])
             kept &= longer.used[:, row] - least[longer.node] <= room
-        return longer.kept(kept)
+        return longer.kept(np.flatnonzero(kept))
 
     def _reach(self, labels: _Labels) -> Floats:
         charged = labels.used @ self._prices

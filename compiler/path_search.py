@@ -16,7 +16,7 @@ import numpy as np
 from compiler import gap_search
 from compiler.cpsat import NOTHING, UNDECIDED, Answer, Effort, Row, best_path
 from compiler.gap_search import Best, GapSearch
-from compiler.label_search import LabelSearch
+from compiler.label_search import LabelSearch, Swept
 from compiler.lagrangian import ArcBounds, Relaxation
 from compiler.path_program import PathProgram
 
@@ -27,6 +27,9 @@ GROWTH = 4
 
 LISTED = 4000
 """Arcs of a core that may be listed from."""
+
+SWEPT = 3000
+"""Arcs for which all limits may be prepared at once."""
 
 RETRIES = 25
 """After so many paths that only the rounded budgets allow, budgets are rounded the strict way."""
@@ -49,6 +52,7 @@ class PathSearch:
         self._deadline = 0.0
         self._relaxation: Relaxation | None = None
         self._bounded: tuple[tuple[int, ...], ArcBounds] | None = None
+        self._swept: Swept | None = None
 
     def best(self, seconds: float, ties: Sequence[str]) -> Answer:
         """The best path that no cut forbids, found within `seconds`.
@@ -83,8 +87,31 @@ class PathSearch:
         """From now on a limit on `resource` that is not above the one before."""
         self.program = self.program.limited(resource, limit)
 
+    def sweep(self, resource: str, low: float, deadline: float) -> None:
+        """Prepare all limits on `resource` from `low` to the present one, if that is quickly done.
+
+        It is where there are few arcs, no cycle, and no other limit or count.
+        """
+        program = self.program
+        alone = {name for name, _ in program.problem.limits} == {resource} and not program.counts
+        if len(program.arcs) > SWEPT or not alone or not program.longest.acyclic:
+            return
+        lowest = PathSearch(program.limited(resource, low), self.seed, self._workers)
+        answer = lowest.best(deadline - time.monotonic(), ())
+        floor = -np.inf if answer.path is None else float(answer.value)
+        budget, limit = program.budgets[resource], dict(program.problem.limits)[resource]
+        row = Row(budget.down, budget.grid.highest(limit))
+        labels = LabelSearch(program.longest, program.arcs, program.values, [row], ())
+        self._swept = labels.sweep(floor)
+
     def _list_best(self) -> Best | None:
         """Every best path; None where that is too much work."""
+        if self._swept is not None:
+            ((name, limit),) = self.program.problem.limits
+            steps = self.program.budgets[name].grid.highest(limit)
+            found = self._swept.best(steps, self._is_allowed)
+            if found is not None:
+                return found
         bounds, rows = self._bounds(), [*self.program.rows, *self._others]
         floor = -np.inf
         if bounds.path and self._is_allowed(bounds.path):

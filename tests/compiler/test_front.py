@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import pytest
 
+from compiler import path_search
 from compiler.assembly import assemble, cheapest
 from compiler.front import FrontPoint, front
 from compiler.problem import Arc, Problem
 from targets.errors import UnknownNameError, UsageError
-from tests.compiler.solver_cases import zoo
+from tests.compiler.solver_cases import chain_of, zoo
 
 LATENCY = "latency_us"
 
@@ -62,6 +64,45 @@ def test_all_pareto_optimal_answers_are_found_and_no_other(seed: int) -> None:
     for budget in budgets:
         expected = [point for point in points if point.limit <= budget][-1]
         assert assemble(within(problem, budget)).objective == expected.assembly.objective
+
+
+@pytest.mark.parametrize("whole", [5, 60])
+def test_all_budgets_of_a_chain_are_prepared_at_once_with_the_same_answers(whole: int) -> None:
+    for seed in range(12):
+        problem = chain_of(Random(seed), 5, 4, whole=whole)
+        high = sum(limit for _, limit in problem.limits)
+
+        points = front(problem, LATENCY, 0.0, high, points=15)
+        every = front(problem, LATENCY, 0.0, high)
+
+        assert bool(points) == (assemble(within(problem, high)).status == "optimal")
+        for point in points:
+            assert point.assembly.arcs == assemble(within(problem, point.limit)).arcs
+        best = {point.limit: point.assembly.objective for point in every}
+        for point in points:
+            below = max(limit for limit in best if limit <= point.limit)
+            assert best[below] == point.assembly.objective
+
+
+def test_chains_with_all_their_digits_have_the_fronts_of_single_solves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = Random(4)
+    pairs = [(random.random(), random.random()) for _ in range(40)]
+    arcs = tuple(
+        Arc(f"{i}", f"n{i // 4}", f"n{i // 4 + 1}", score, ((LATENCY, 1e3 * latency),))
+        for i, (score, latency) in enumerate(pairs)
+    )
+    problem = Problem("maximize", "n0", "n10", arcs)
+
+    prepared = front(problem, LATENCY, *span(problem))
+    monkeypatch.setattr(path_search, "SWEPT", 0)
+    one_by_one = front(problem, LATENCY, *span(problem))
+
+    assert len(prepared) > 20
+    assert [point.assembly.arcs for point in prepared] == [
+        point.assembly.arcs for point in one_by_one
+    ]
 
 
 def test_a_front_is_written_out() -> None:

@@ -59,12 +59,17 @@ def test_listing_and_the_integer_program_agree_ties_included(
     assert listed == labelled == decided
 
 
-def test_a_core_that_grows_lists_the_same_paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    problems = [zoo(seed, donors=6, cuts=5) for seed in range(20)]
+@pytest.mark.parametrize("listed", [5, 20, 80])
+def test_a_core_that_grows_gives_the_same_paths(
+    monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    problems = [zoo(seed, donors=6, cuts=5, backward=seed % 2 == 0) for seed in range(20)]
+    random = Random(2)
+    problems += [chain_of(random, 6, 6) for _ in range(20)]
     whole = [assemble(problem).arcs for problem in problems]
 
-    monkeypatch.setattr(path_search, "CORE", 8)
-    monkeypatch.setattr(path_search, "LISTED", 40)
+    monkeypatch.setattr(path_search, "CORE", 4)
+    monkeypatch.setattr(path_search, "LISTED", listed)
     grown = [assemble(problem).arcs for problem in problems]
 
     assert grown == whole
