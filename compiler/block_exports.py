@@ -1,7 +1,8 @@
 """What is profiled: every donor's blocks and whole networks, and the stitches between them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from compiler.compatibility import Rule
 from compiler.dissection import Block, Cut
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN, ExportedDonor, export
+from compiler.spread import spread
 from compiler.stitching import Stitch, StitchShape
-from targets.errors import UnknownNameError
+from targets.errors import UnknownNameError, UsageError
 
 STITCH_SAMPLES = 24
 PRECISIONS = ("fp32", "int8")
@@ -31,11 +33,13 @@ class Structures:
 
     Attributes:
         blocks: by block name, in order.
-        whole: of the uncut donor.
+        whole: of the uncut donor; None where it cannot be had in this precision.
+        refused: why a block cannot be had in this precision, by its name.
     """
 
     blocks: Mapping[str, str]
-    whole: str
+    whole: str | None
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class BlockExports:
@@ -76,17 +80,19 @@ class BlockExports:
         int8 = precision == "int8"
 
         def make() -> dict[str, object]:
-            block, whole = self.block, self.whole
-            if int8:
-                block, whole = self.quantized, self.quantized_whole
             blocks = self.donors.dissection(model, size).blocks
-            found = {part.name: block(part).structure for part in blocks}
-            return {"blocks": found, "whole": whole(model, size).structure}
+            if not int8:
+                found = {part.name: self.block(part).structure for part in blocks}
+                return {"blocks": found, "whole": self.whole(model, size).structure}
+            makers = {part.name: partial(self.quantized, part) for part in blocks}
+            found, refused = _structures(makers)
+            whole, _ = _structures({"whole": partial(self.quantized_whole, model, size)})
+            return {"blocks": found, "whole": whole.get("whole"), "refused": refused}
 
         how = (precision, self._scheme, versions()) if int8 else ()
         key = digest(self.donors.model(model).identity, size, TOOLCHAIN, *how)
         value = self._cache.json("structures", key, make)
-        return Structures(dict(value["blocks"]), str(value["whole"]))
+        return Structures(dict(value["blocks"]), value["whole"], value.get("refused", {}))
 
     def block(self, block: Block) -> ExportedModel:
         """One block as ONNX, batch 1."""
@@ -161,6 +167,19 @@ class BlockExports:
         return found
 
 
+def _structures(
+    makers: Mapping[str, Callable[[], ExportedModel]],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The structures of what can be made, and why the rest cannot, by name."""
+    found, refused = {}, {}
+    for name, make in makers.items():
+        try:
+            found[name] = make().structure
+        except UsageError as error:
+            refused[name] = str(error)
+    return found, refused
+
+
 def noise_images(size: int) -> tuple[torch.Tensor, ...]:
     """Seeded images (1, 3, size, size) in [0, 1]: random grids, coarse to fine, made smooth."""
     generator = torch.Generator().manual_seed(0)
@@ -198,7 +217,4 @@ def stitch_shapes(donors: Donors, sizes: tuple[int, ...], rule: Rule) -> tuple[S
 
 def sample(shapes: tuple[StitchShape, ...], count: int = STITCH_SAMPLES) -> tuple[StitchShape, ...]:
     """Evenly spread over the order of cost, both ends included: what is really measured."""
-    if len(shapes) <= count:
-        return shapes
-    picks = np.linspace(0, len(shapes) - 1, count).round().astype(int)
-    return tuple(shapes[i] for i in dict.fromkeys(picks.tolist()))
+    return spread(shapes, count)

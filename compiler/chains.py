@@ -16,6 +16,7 @@ from compiler.compatibility import Rule
 from compiler.dissection import INPUT, OUTPUT, Cut, Dissection
 from compiler.network import Blueprint, Segment
 from compiler.parts import DonorParts
+from compiler.spread import spread
 from compiler.stitching import StitchShape
 from profilers.parts import Part
 
@@ -47,8 +48,7 @@ def windows(
         for index, pair in enumerate(pairwise(parts.chain)):
             found.setdefault(pair, Window(model, size, index))
     ordered = sorted(found, key=lambda pair: (pair[0].output_bytes, str(found[pair])))
-    picks = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
-    return tuple(found[ordered[pick]] for pick in dict.fromkeys(picks.tolist()))
+    return tuple(found[pair] for pair in spread(ordered, count))
 
 
 def random_networks(

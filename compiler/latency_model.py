@@ -97,9 +97,10 @@ class LatencyModel:
     @property
     def _margin_us(self) -> float:
         """Half of the 95 percent interval of a prediction, for a network of usual latency."""
-        if not self.wholes:
-            return 0.0
-        return NORMAL_95 * self.error * median(w.median_us for w in self.wholes.values())
+        usual = [whole.median_us for whole in self.wholes.values()] or [
+            self.predictor.predict(chain).median_us for chain in self._chains.values()
+        ]
+        return NORMAL_95 * self.error * median(usual)
 
     def _outside(self, block: Block) -> float:
         part, context = self._parts[block.name], self.predictor.context

@@ -11,6 +11,7 @@ from compiler.stitching import StitchShape
 from profilers.parts import Chain, Part
 
 _FLOAT_BYTES = 4
+_FORMAT = 1  # raised whenever a part says something else of the same block
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Parts:
         return tuple(found)
 
     def _read(self, model: str, size: int) -> DonorParts:
-        key = digest(self.exports.donors.model(model).identity, size, TOOLCHAIN)
+        key = digest(self.exports.donors.model(model).identity, size, TOOLCHAIN, _FORMAT)
         value = self._cache.json("parts", key, lambda: self._export(model, size))
         blocks = value["blocks"]
         return DonorParts(

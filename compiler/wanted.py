@@ -20,13 +20,15 @@ from compiler.export import TOOLCHAIN
 from compiler.network import Blueprint
 from compiler.parts import DonorParts, Parts
 from compiler.progress import Progress
+from compiler.spread import spread
 from compiler.stitching import StitchShape
 
 FLOAT, INT8 = "fp32", "int8"
 
 Make = Callable[[], ExportedModel]
 
-_NETWORK, _WHOLE, _STITCH, _WINDOW, _BLOCK, _INT8 = 6.0, 5.0, 4.0, 3.0, 1.0, 0.0
+_FIRST, _NETWORK, _WHOLE, _STITCH, _WINDOW, _BLOCK, _INT8 = 7.0, 6.0, 5.0, 4.0, 3.0, 1.0, 0.0
+_FIRST_BLOCKS, _FIRST_STITCHES = 10, 5  # from which all others can be estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,14 @@ class Wanted:
     def priority(self) -> Mapping[str, float]:
         """How much it matters to know each structure, where time is short.
 
-        Whole donors and networks first: they are what networks are scaled by, and they compete
-        with what is assembled. Then stitches and windows, which are few and tell of all networks;
-        then blocks, by the work they stand for in all donors, since the latency of a light one is
-        estimated well enough; int8 variants last.
+        A few blocks and stitches of all weights first, from which any other can be estimated. Then
+        whole networks and donors, which predictions are put right by, and which compete with what
+        is assembled; stitches and windows, which are few and tell of all networks; blocks, by the
+        work they stand for in all donors, since the latency of a light one is estimated well
+        enough; int8 variants last.
         """
-        found = {key: _INT8 for s in self.int8.values() for key in (*s.blocks.values(), s.whole)}
+        int8 = (key for s in self.int8.values() for key in (*s.blocks.values(), s.whole))
+        found = {key: _INT8 for key in int8 if key is not None}
         work: dict[str, int] = {}
         for parts in self.donors.values():
             for part in parts.chain:
@@ -76,7 +80,12 @@ class Wanted:
         found |= dict.fromkeys(self.windows.values(), _WINDOW)
         found |= dict.fromkeys(self.stitches.values(), _STITCH)
         found |= dict.fromkeys((parts.whole for parts in self.donors.values()), _WHOLE)
-        return found | dict.fromkeys(self.networks.values(), _NETWORK)
+        found |= dict.fromkeys(self.networks.values(), _NETWORK)
+        heaviest = sorted(work, key=lambda key: (work[key], key))
+        first = spread(heaviest, _FIRST_BLOCKS) + spread(
+            tuple(self.stitches.values()), _FIRST_STITCHES
+        )
+        return found | dict.fromkeys(first, _FIRST)
 
     @property
     def keys(self) -> frozenset[str]:
@@ -133,7 +142,8 @@ class WishList:
         for (name, size), structures in wanted.int8.items():
             for block, key in structures.blocks.items():
                 yield key, partial(self._block, name, size, block, INT8)
-            yield structures.whole, partial(exports.quantized_whole, name, size)
+            if structures.whole is not None:
+                yield structures.whole, partial(exports.quantized_whole, name, size)
 
     def _of_chains(self, wanted: Wanted) -> Iterator[tuple[str, Make]]:
         """Stitches, windows and networks, with what exports them."""

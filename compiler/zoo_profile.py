@@ -126,17 +126,18 @@ class ZooProfile:
         return LatencyModel(self.predictor(wanted, table), wanted.donors, wholes)
 
     def predictor(self, wanted: Wanted, table: CostTable) -> LatencyPredictor:
-        """Fits the predictor to everything that was measured.
-
-        Raises:
-            UsageError: too little was measured to estimate the rest from.
-        """
+        """Fits the predictor to everything that was measured."""
         alone = PartCosts.learn(list(_parts(wanted)), _alone(wanted, table))
-        return LatencyPredictor.fit(alone, tuple(self._observations(wanted, table)))
+        return LatencyPredictor.fit(alone, tuple(self._observations(wanted, table, alone)))
 
-    def _observations(self, wanted: Wanted, table: CostTable) -> Iterator[Observation]:
+    def _observations(
+        self, wanted: Wanted, table: CostTable, alone: PartCosts
+    ) -> Iterator[Observation]:
+        """Each measured chain once, however many donors share it; twins tell nothing more."""
+        seen: set[tuple[str, bool]] = set()
         for key, chain, name, whole in self._chains(wanted):
-            if key in table.costs:
+            if key in table.costs and (key, whole) not in seen and all(map(alone.knows, chain)):
+                seen.add((key, whole))
                 yield Observation(name, chain, Cost.of(table.costs[key]), whole)
 
     def _chains(self, wanted: Wanted) -> Iterator[tuple[str, Chain, str, bool]]:

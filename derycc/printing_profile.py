@@ -7,14 +7,17 @@ from typing import Any
 from rich.table import Table
 
 from compiler.latency_model import LatencyModel
-from compiler.wanted import Wanted
+from compiler.wanted import FLOAT, INT8, Wanted
 from compiler.workbench import Workbench
 from derycc.console import milliseconds, table
 from profilers.cost_table import CostTable
 from profilers.measurement import Measurement
 from profilers.profile import ProfilePlan
+from targets.target import Target
 
 _MEGA = 1e6
+_NAMED = 3
+"""Noisy measurements that are named."""
 
 
 def profile_table(bench: Workbench) -> Table:
@@ -47,8 +50,9 @@ def profile_notes(bench: Workbench) -> list[str]:
         f"{wanted.blocks} blocks, {wanted.distinct_blocks} of them distinct: "
         f"{wanted.blocks - wanted.distinct_blocks} measurements saved.",
         *_stitch_note(model),
-        *_prediction_note(model),
+        *_prediction_note(wanted, model),
         *_int8_note(wanted, costs.costs),
+        *_precision_notes(bench.target, wanted),
         *_absent_notes(costs),
         *_noise_notes(costs),
     ]
@@ -78,6 +82,7 @@ def profile_data(bench: Workbench) -> dict[str, Any]:
         else {"shapes": stitches.parts, "relative_error": stitches.error},
         "prediction_error": model.predictor.relative_error,
         "noisy": sum(cost.noisy for cost in bench.table.costs.values()),
+        "noise": {c.name: c.noise for c in bench.table.costs.values() if c.noise is not None},
         "measurements": len(bench.table.costs),
         "unmeasured": len(bench.table.unmeasured),
         "failures": dict(bench.table.failures),
@@ -89,10 +94,11 @@ def plan_lines(plan: ProfilePlan) -> list[str]:
     """What a profile would do."""
     lines = [
         f"{plan.total} models still to measure, {plan.distinct} of them distinct.",
-        f"At most {plan.estimated_seconds:.0f} s. Nothing was measured (--dry-run).",
+        f"About {plan.estimated_seconds:.0f} s where all run to their limits, usually less. "
+        f"Nothing was measured (--dry-run).",
     ]
     if plan.fits is not None:
-        lines.insert(1, f"{plan.fits} of them are sure to fit into the time limit.")
+        lines.insert(1, f"About {plan.fits} of them fit into the time limit even then.")
     return lines
 
 
@@ -135,13 +141,14 @@ def _stitch_note(model: LatencyModel) -> list[str]:
     ]
 
 
-def _prediction_note(model: LatencyModel) -> list[str]:
-    error, seen = model.predictor.relative_error, len(model.predictor.left_out)
+def _prediction_note(wanted: Wanted, model: LatencyModel) -> list[str]:
+    error, seen = model.predictor.relative_error, model.predictor.left_out
     if error is None:
         return []
+    random = {str(network) for network in wanted.networks}
     return [
         f"Whole networks left out of the fit are predicted to {100 * error:.1f} % "
-        f"({seen} of them, {seen - len(model.wholes)} random stitched ones)."
+        f"({len(seen)} of them, {sum(one.name in random for one in seen)} random stitched ones)."
     ]
 
 
@@ -159,6 +166,23 @@ def _int8_note(wanted: Wanted, costs: Mapping[str, Measurement]) -> list[str]:
         f"int8: {faster} of {len(ratios)} blocks are faster than in fp32; an int8 block takes "
         f"{100 * geometric_mean(ratios):.0f} % of its fp32 latency (geometric mean)."
     ]
+
+
+def _precision_notes(target: Target, wanted: Wanted) -> list[str]:
+    notes = []
+    refused = [(name, why) for s in wanted.int8.values() for name, why in s.refused.items()]
+    if refused:
+        notes.append(
+            f"{len(refused)} blocks cannot be had in int8. The first, {refused[0][0]}: "
+            f"{refused[0][1]}"
+        )
+    other = [precision for precision in target.precisions if precision not in (FLOAT, INT8)]
+    if other:
+        notes.append(
+            f"The target allows {' and '.join(other)}, which is not measured: this version makes "
+            f"blocks in {FLOAT} and {INT8}."
+        )
+    return notes
 
 
 def _absent_notes(costs: CostTable) -> list[str]:
@@ -184,10 +208,13 @@ def _noise_notes(costs: CostTable) -> list[str]:
             reasons[cost.noise] = reasons.get(cost.noise, 0) + 1
     if not reasons:
         return []
-    noisy = sum(reasons.values())
+    noisy = sorted(
+        (cost for cost in costs.costs.values() if cost.noisy), key=lambda c: -c.relative_half_width
+    )
     worst = max(reasons, key=lambda reason: reasons[reason])
+    named = ", ".join(f"{c.name} (+-{c.relative_half_width:.0%})" for c in noisy[:_NAMED])
     return [
-        f"{noisy} of {len(costs.costs)} measurements are noisy ({worst}"
-        f"{', among other reasons' if len(reasons) > 1 else ''}). Close other programs, or use "
-        "fewer threads (--target cpu:threads=1), and measure them again with --fresh."
+        f"{len(noisy)} of {len(costs.costs)} measurements are noisy ({worst}"
+        f"{', among other reasons' if len(reasons) > 1 else ''}), the widest: {named}. Close other "
+        "programs, or use fewer threads (--target cpu:threads=1), and measure again with --fresh."
     ]

@@ -63,6 +63,10 @@ class PartCosts:
     measured: Mapping[str, Cost]
     estimates: Mapping[Kind, PartEstimate]
 
+    def knows(self, part: Part) -> bool:
+        """Whether anything can be said of a part."""
+        return part.key in self.measured or part.kind in self.estimates
+
     def of(self, part: Part) -> Cost:
         """What a part costs alone.
 

@@ -22,7 +22,7 @@ class Part:
         key: identifies what is measured alone; equal parts have equal keys.
         kind: what an estimate for it may be learned from.
         macs: multiply-accumulates of its convolutions and matrix products.
-        weight_bytes: bytes of its floating-point constants.
+        weight_bytes: bytes of its constants; of a stitch those of its weights and biases.
         nodes: operators of its graph.
         input_bytes: bytes that come in.
         output_bytes: bytes that go out.
@@ -68,9 +68,8 @@ class Cost:
 
     @staticmethod
     def of(measurement: Measurement) -> "Cost":
-        """The cost that a measurement tells of; half its 95 % interval is 1.96 errors."""
-        low, high = measurement.interval_us
-        return Cost(measurement.median_us, (high - low) / 2 / NORMAL_95)
+        """The cost that a measurement tells of."""
+        return Cost(measurement.median_us, measurement.standard_error_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,13 @@ from compiler.block_exports import BlockExports
 from compiler.cache import Cache
 from compiler.chains import exported_network, random_networks
 from compiler.compatibility import PairRule
+from compiler.donors import Donors
 from compiler.latency_model import total
 from compiler.parts import stitch_part
 from compiler.progress import Silent
 from compiler.stitching import StitchShape
 from compiler.workbench import Workbench
+from compiler.zoo import Zoo
 from compiler.zoo_profile import ZooProfile
 from profilers.protocol import Protocol
 from profilers.store import CostStore
@@ -154,17 +156,22 @@ def test_blocks_that_could_not_be_measured_are_named_and_estimated(
     assert model.block(dissection.blocks[0]).median_us > 0
 
 
-def test_where_time_is_short_whole_networks_come_first(bench: Workbench) -> None:
+def test_where_time_is_short_a_few_of_each_kind_and_then_whole_networks_come_first(
+    bench: Workbench,
+) -> None:
     wanted = bench.wanted
     priority = wanted.priority
 
+    first_of_all = [key for key, value in priority.items() if value == max(priority.values())]
+    others = {key: value for key, value in priority.items() if key not in first_of_all}
     first = [priority[key] for key in wanted.networks.values()]
     wholes = [priority[donor.whole] for donor in wanted.donors.values()]
-    stitches = [priority[key] for key in wanted.stitches.values()]
-    blocks = [priority[part.key] for donor in wanted.donors.values() for part in donor.chain]
+    stitches = [others[key] for key in wanted.stitches.values() if key in others]
+    parts = [part for donor in wanted.donors.values() for part in donor.chain]
+    blocks = [others[part.key] for part in parts if part.key in others]
+    assert len(first_of_all) == len(parts) - len(blocks) + 5 == 15
     assert min(first) > max(wholes) >= min(wholes) > max(stitches)
     assert min(stitches) > max(blocks)
-    assert len(set(blocks)) > 2
 
 
 def test_with_no_time_at_all_something_is_measured_and_the_rest_is_named(
@@ -177,6 +184,39 @@ def test_with_no_time_at_all_something_is_measured_and_the_rest_is_named(
 
     assert set(table.unmeasured) | set(table.costs) == bench.wanted.keys
     assert table.unmeasured
+
+
+def test_donors_of_one_architecture_are_observed_once(
+    tmp_path: Path, tiny_zoo: Zoo, bench: Workbench
+) -> None:
+    """Twins share every structure; counted twice, each would be foretold by the other."""
+    model = tiny_zoo.models[1]
+    twins = Zoo((*tiny_zoo.models, replace(model, name="twin.random")))
+    exports = BlockExports(Donors(twins), Cache(tmp_path))
+    with CostStore(tmp_path / "twins.db") as store:
+        profile = profile_of(exports, store, tmp_path)
+        wanted = profile.wanted(Silent())
+
+        table = profile.measure(wanted, None, Silent())
+        left_out = profile.predictor(wanted, table).left_out
+
+    wholes = [one.name for one in left_out if "@64" in one.name and "+" not in one.name]
+    assert len(wanted.donors) == 3
+    assert wholes == [f"{model.name}@64" for model in tiny_zoo.models]
+
+
+def test_little_time_still_gives_a_latency_model(
+    bench: Workbench, exports: BlockExports, tmp_path: Path
+) -> None:
+    """With blocks alone, and with nothing: what is not known is estimated or left out."""
+    key = next(iter(bench.wanted.donors.values())).chain[0].key
+    for costs in ({}, {key: bench.table.cost(key)}):
+        rest = replace(bench.table, costs=costs)
+
+        model = bench.profile.latency_model(bench.wanted, rest)
+
+        assert model.predictor.left_out == ()
+        assert model.wholes == {}
 
 
 def test_int8_variants_are_wanted_where_the_target_has_int8(

@@ -11,6 +11,7 @@ from compiler.workbench import Workbench
 from derycc.printing_profile import plan_lines, profile_data, profile_notes, profile_table
 from profilers.cost_table import CostTable
 from profilers.profile import ProfilePlan
+from targets.target import get_target
 
 
 def text(table: Table) -> str:
@@ -80,6 +81,18 @@ def test_noisy_measurements_are_counted_with_what_to_do(desk: Workbench) -> None
     assert "noisy" in text(profile_table(bench))
 
 
+def test_what_cannot_be_had_in_a_precision_is_said(desk: Workbench) -> None:
+    key = next(iter(desk.wanted.donors))
+    wanted = replace(desk.wanted, int8={key: _Structures({})})
+    bench: Any = Shown(desk, desk.table, wanted)
+    bench.target = get_target("reference:precisions=fp32+int8+fp16")
+
+    notes = profile_notes(bench)
+
+    assert "1 blocks cannot be had in int8. The first, stem: it has no operators" in notes
+    assert any(note.startswith("The target allows fp16, which is not measured") for note in notes)
+
+
 def test_int8_is_compared_with_fp32_block_by_block(desk: Workbench) -> None:
     wanted = replace(
         desk.wanted,
@@ -114,10 +127,10 @@ def test_a_plan_says_how_much_fits() -> None:
 
     assert plan_lines(plan) == [
         "10 models still to measure, 8 of them distinct.",
-        "At most 10 s. Nothing was measured (--dry-run).",
+        "About 10 s where all run to their limits, usually less. Nothing was measured (--dry-run).",
     ]
     assert plan_lines(replace(plan, fits=3))[1] == (
-        "3 of them are sure to fit into the time limit."
+        "About 3 of them fit into the time limit even then."
     )
 
 
@@ -125,3 +138,4 @@ class _Structures:
     def __init__(self, blocks: dict[str, str]) -> None:
         self.blocks = blocks
         self.whole = ""
+        self.refused = {"stem": "it has no operators"}

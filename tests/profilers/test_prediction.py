@@ -197,12 +197,11 @@ def test_equal_parts_are_one() -> None:
     assert inner_bytes(PARTS[:2]) == 200 + 700
 
 
-def test_half_of_a_measurements_interval_is_almost_two_errors() -> None:
+def test_a_cost_has_the_standard_error_of_its_measurement() -> None:
     measured = Measurement("k", "n", ((1e-3,), (1.1e-3,), (1.2e-3,)), (0.0, 0.0, 0.0), False)
 
-    low, high = measured.interval_us
     assert Cost.of(measured).median_us == pytest.approx(1100.0)
-    assert Cost.of(measured).error_us == pytest.approx((high - low) / 3.92)
+    assert Cost.of(measured).error_us == pytest.approx(measured.standard_error_us)
 
 
 @pytest.mark.parametrize("us", [0.0, -1.0, float("nan"), float("inf")])
