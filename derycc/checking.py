@@ -16,9 +16,9 @@ from compiler.donors import Donors
 from compiler.network import Blueprint, Segment
 from compiler.progress import Progress
 from compiler.recipe import Recipe
-from compiler.recipe_zoo import open_recipe_zoo
+from compiler.recipe_zoo import Weights, open_recipe_zoo
 from compiler.verification import Verification, verify
-from compiler.zoo import open_zoo
+from compiler.zoo import Zoo, open_zoo
 from derycc.console import milliseconds, percent
 from derycc.manifest import NAME, Manifest, check_files, read_manifest
 from derycc.session import (
@@ -164,7 +164,11 @@ def _recorded(options: Options, manifest: Manifest) -> Options:
 def _network(
     folder: Path, manifest: Manifest, options: Options, progress: Progress
 ) -> DesignedNetwork:
-    network = build_design(*_design(folder, manifest, options, progress))
+    design, zoo = recorded_design(folder, manifest, options, progress)
+    donors = Donors(zoo)
+    if isinstance(design, Recipe):
+        design = design_of(design, donors)
+    network = build_design(design, donors)
     try:
         network.load_state_dict(load_file(folder / "network.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -175,16 +179,28 @@ def _network(
     return network
 
 
-def _design(
-    folder: Path, manifest: Manifest, options: Options, progress: Progress
-) -> tuple[Design, Donors]:
-    """What a build's network is made of, and what it is made from."""
+def recorded_design(
+    folder: Path,
+    manifest: Manifest,
+    options: Options,
+    progress: Progress,
+    weights: Weights = "pretrained",
+) -> tuple[Design, Zoo]:
+    """What a build's network is made of, and the donors that lend its parts.
+
+    Args:
+        folder: the build, for messages.
+        manifest: what it says of itself.
+        options: their zoo is used, and the build's own where they name none.
+        progress: told about whatever has to be fetched.
+        weights: of a recipe's models that are not in the zoo.
+
+    Raises:
+        UsageError, ZooError: as `open_zoo` and `open_recipe_zoo`.
+    """
     text, said = options.zoo or manifest.zoo, manifest.network
     if said.recipe is None:
         segments = tuple(Segment(s.model, s.start, s.end) for s in said.segments)
-        donors = Donors(open_zoo(options.home, text, progress))
-        return Blueprint(said.input_size, segments), donors
+        return Blueprint(said.input_size, segments), open_zoo(options.home, text, progress)
     recipe = Recipe.from_json(json.dumps(said.recipe), f"The recipe in {folder / NAME}")
-    recipe, zoo = open_recipe_zoo(recipe, options.home, text, progress=progress)
-    donors = Donors(zoo)
-    return design_of(recipe, donors), donors
+    return open_recipe_zoo(recipe, options.home, text, weights, progress)

@@ -10,6 +10,7 @@ from derycc.commands import (
     explain,
     front,
     partition,
+    predict,
     profile,
     recipe,
     solve,
@@ -30,6 +31,7 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
     app.add_typer(recipe.app, name="recipe")
     for command in (
         profile.profile,
+        predict.predict,
         partition.partition,
         build.build,
         sweep.sweep,

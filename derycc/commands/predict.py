@@ -1,0 +1,71 @@
+"""`derycc predict`: the latency of a network from the profile of its donors, and why."""
+
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import typer
+
+from derycc.options import (
+    AsJson,
+    Data,
+    DryRun,
+    Home,
+    Quick,
+    Sizes,
+    StoreText,
+    WeightsText,
+    ZooText,
+    frame,
+    print_json,
+)
+
+
+def predict(
+    what: Annotated[
+        str, typer.Argument(help="A build's folder, a recipe's file or name, or a donor's name.")
+    ],
+    home: Home,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", help="Device; the build's own, else cpu, if left out.", show_default=False
+        ),
+    ] = None,
+    zoo: ZooText = None,
+    size: Sizes = None,
+    data: Data = None,
+    quick: Quick = False,
+    store: StoreText = None,
+    weights: WeightsText = "pretrained",
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure the whole network too, and compare.")
+    ] = False,
+    blocks: Annotated[bool, typer.Option("--blocks", help="A row for every block.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predicts a network's latency as a waterfall of its parts; measures parts that are missing."""
+    from compiler.recipe_zoo import parse_weights
+    from derycc.console import Bars, stdout
+    from derycc.predicting import open_foretelling
+    from derycc.printing_predict import pending_lines, predict_data, predict_lines, predict_table
+    from derycc.session import Options
+    from derycc.subjects import open_subject
+
+    with frame():
+        progress = Bars(quiet=as_json)
+        options = Options(home, "cpu", zoo, tuple(size or ()), data, quick=quick, store=store)
+        subject = open_subject(what, options, parse_weights(weights), progress)
+        told = replace(options, target=target or subject.target)
+        with open_foretelling(subject, told, progress, dry_run) as network:
+            if dry_run:
+                pending = network.pending(measure)
+                lines = "\n".join(pending_lines(pending))
+                print_json(asdict(pending)) if as_json else typer.echo(lines)
+                return
+            found = network.foretell(measure)
+        if as_json:
+            print_json(predict_data(found, blocks))
+        else:
+            stdout().print(predict_table(found, blocks))
+            typer.echo("\n".join(predict_lines(found)))
