@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from onnx import GraphProto, ModelProto
 from backends.backend import Array, Backend, Engine
 from backends.model import ExportedModel
 from targets.errors import TargetUnavailableError, UsageError
+from targets.scratch import scratch_folder
 from targets.target import Target
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def trace(model: ExportedModel, target: Target) -> Trace:
     _check_runtime(OrtBackend())
     _check_processors(target)
     zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in model.inputs}
-    with tempfile.TemporaryDirectory(prefix="derycc-") as folder:
-        file = Path(folder) / "optimized.onnx"
+    with scratch_folder() as folder:
+        file = folder / "optimized.onnx"
         events = _watched(model, target, zeros, file)
         graph = ModelProto.FromString(file.read_bytes()).graph
     return Trace(graph, tuple(_node_run(event) for event in events if _is_node(event)))

@@ -11,7 +11,6 @@ nothing.
 """
 
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from onnx import ModelProto
 
 from backends.backend import Array
 from backends.model import ExportedModel
-from targets.errors import TargetUnavailableError, UsageError
+from targets.errors import TargetUnavailableError, UsageError, WorkspaceError
+from targets.facts import INT8_DOT_PRODUCTS
 from targets.machine import cpu_flags
+from targets.scratch import scratch_folder
 
 FORMAT = 1
 """Raised whenever the same model and scheme begin to give another graph."""
@@ -46,8 +47,6 @@ ViT-Tiny that more than halves the error, in the same time."""
 
 _ACTIVATIONS = ("int8", "uint8")
 _ARM = ("aarch64", "arm64")
-# Instructions that add up products of 8 bits in 32: without them 16 bits overflow.
-_DOT_PRODUCTS = frozenset({"amx_int8", "asimddp", "avx512_vnni", "avx_vnni", "i8mm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Scheme:
         known = cpu_flags() if flags is None else flags
         arm = (platform.machine() if machine is None else machine).lower() in _ARM
         # An ARM system that lists no flags is an Apple one, and these have dot products.
-        able = bool(_DOT_PRODUCTS.intersection(known)) or (arm and not known)
+        able = bool(INT8_DOT_PRODUCTS.intersection(known)) or (arm and not known)
         return cls(activations="int8" if arm else "uint8", reduce_range=not able)
 
 
@@ -111,11 +110,12 @@ def quantize(
     Raises:
         TargetUnavailableError: onnxruntime, which has the quantizer, is not installed.
         UsageError: The samples are not the model's, or the model cannot be quantized.
+        WorkspaceError: There is no room for temporary files.
     """
     _check(model, samples)
     chosen = scheme or Scheme.native()
-    with tempfile.TemporaryDirectory(prefix="derycc-") as folder, _explained(model):
-        proto = _quantized(model, samples, chosen, Path(folder))
+    with scratch_folder() as folder, _explained(model):
+        proto = _quantized(model, samples, chosen, folder)
     proto.graph.name = f"{model.name} int8"
     return ExportedModel.from_bytes(proto.SerializeToString(), proto.graph.name)
 
@@ -236,6 +236,11 @@ def _explained(model: ExportedModel) -> Iterator[None]:
 
     try:
         yield
+    except OSError as error:
+        raise WorkspaceError(
+            f"Cannot quantize the model {model.name!r}, which takes temporary files: "
+            f"{error.strerror or error}. Free space for them, or set TMPDIR to another folder."
+        ) from error
     except (
         state.Fail,
         state.InvalidArgument,

@@ -1,6 +1,5 @@
 """Merging: a store takes over what another, or a file, has; doing it again changes nothing."""
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from profilers.store_copy import snapshot
 from profilers.store_records import EnvironmentRecord, Record, RoundRecord, SentinelRecord, records
 from profilers.tables import environments, models, rounds, sentinels
 from targets.errors import UsageError
+from targets.scratch import scratch_folder
 
 _AT_ONCE = 500
 
@@ -51,8 +51,8 @@ def merge(store: CostStore, source: str | Path, dry: bool = False) -> Absorbed:
     Raises:
         WorkspaceError: A store cannot be used; nothing was taken over.
     """
-    with tempfile.TemporaryDirectory(prefix="derycc-") as folder:
-        where = snapshot(source, Path(folder))
+    with scratch_folder() as folder:
+        where = snapshot(source, folder)
         with CostStore(where, create=False) as other, other.transaction() as read:
             return absorb(store, records(read), dry)
 

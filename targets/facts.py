@@ -15,7 +15,9 @@ from targets.machine import (
 )
 
 _ROOT = Path("/")
-_INT8 = frozenset({"amx_int8", "asimddp", "avx512_vnni", "avx_vnni", "i8mm"})
+
+INT8_DOT_PRODUCTS = frozenset({"amx_int8", "asimddp", "avx512_vnni", "avx_vnni", "i8mm"})
+"""Flags of instructions that add up products of 8 bits in 32; without them 16 bits overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Facts:
     @property
     def int8_flags(self) -> tuple[str, ...]:
         """The flags of instructions that multiply and add int8 numbers in one step."""
-        return tuple(sorted(_INT8.intersection(self.flags)))
+        return tuple(sorted(INT8_DOT_PRODUCTS.intersection(self.flags)))
 
 
 def _load(root: Path) -> float | None:

@@ -20,7 +20,7 @@ from backends.backend import Array
 from backends.deviation import compare
 from backends.model import ExportedModel
 from backends.quantization import Scheme, quantize
-from targets.errors import TargetUnavailableError, UsageError
+from targets.errors import TargetUnavailableError, UsageError, WorkspaceError
 from targets.machine import cpu_flags
 from targets.target import get_target
 
@@ -220,6 +220,18 @@ def test_a_model_that_cannot_be_quantized_says_why(unloadable: ExportedModel) ->
         UsageError, match=r"cannot quantize the model 'unloadable': .*Frobnicate.* Use it in float"
     ):
         quantize(unloadable, [sample])
+
+
+def test_a_full_disk_is_a_workspace_error(
+    residual: ExportedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+    with pytest.raises(WorkspaceError, match=r"temporary files: No space left on device. Free"):
+        quantize(residual, samples(0))
 
 
 def test_activations_of_an_unknown_type_are_refused() -> None:
