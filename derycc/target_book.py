@@ -1,31 +1,14 @@
 """The user's own targets: from the options of `targets add` to a file."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from targets.errors import UsageError
 from targets.registry import find, split_reference
-from targets.settings import (
-    read_affinity,
-    read_power_mode,
-    read_precisions,
-    read_switch,
-    read_threads,
-)
+from targets.settings import OPTIONS, read_option
 from targets.target_file import TargetFile
 
 DEFAULT_BACKEND = "ort"
-
-_READERS: dict[str, Callable[[str], object]] = {
-    "backend": str,
-    "threads": read_threads,
-    "affinity": read_affinity,
-    "precisions": read_precisions,
-    "spinning": read_switch,
-    "power_mode": read_power_mode,
-    "description": str,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +56,8 @@ def compose(name: str, wishes: Wishes, source: str | None) -> TargetFile:
 
 def _values(wishes: Wishes) -> dict[str, Any]:
     given = {item.name: getattr(wishes, item.name) for item in fields(wishes)}
-    return {name: _READERS[name](text) for name, text in given.items() if text is not None}
+    return {
+        name: read_option(name, text) if name in OPTIONS else text
+        for name, text in given.items()
+        if text is not None
+    }

@@ -5,11 +5,13 @@ CPU targets can be used at once. Those of GPUs and Jetson boards say what is mis
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from targets.accelerators import Gpu, Jetson, gpus, has_tensorrt, jetson
+from targets.errors import UsageError
 from targets.facts import Facts
+from targets.settings import check_power_mode
 from targets.target_file import TargetFile
 
 TENSORRT = "trt"
@@ -65,14 +67,28 @@ def detect(backends: Collection[str], root: Path = _ROOT) -> Detection:
     facts, board = Facts.read(root), jetson(root)
     found, note = gpus()
     tensorrt = has_tensorrt()
-    proposals = _cpu_proposals(facts)
+    mode, mode_note = _mode(facts)
+    proposals = _cpu_proposals(mode)
     missing = _missing(backends, tensorrt)
     if board is not None:
-        proposals = (*proposals, _jetson_proposal(board, facts, missing))
+        proposals = (*proposals, _jetson_proposal(board, mode, missing))
     else:
         distinct = dict.fromkeys(found)
         proposals = (*proposals, *(_gpu_proposal(gpu, missing) for gpu in distinct))
-    return Detection(facts, found, board, tensorrt, (note,) if note else (), proposals)
+    notes = tuple(text for text in (note, mode_note) if text)
+    return Detection(facts, found, board, tensorrt, notes, proposals)
+
+
+def _mode(facts: Facts) -> tuple[Facts, str | None]:
+    """The facts without a power mode that no target can ask for, and a note on that."""
+    try:
+        check_power_mode(facts.power_mode)
+    except UsageError:
+        return replace(facts, power_mode=None), (
+            f"This machine's power mode {facts.power_mode!r} is left out of the targets: it is no "
+            f"name that a target can ask for."
+        )
+    return facts, None
 
 
 def _cpu_proposals(facts: Facts) -> tuple[Proposal, ...]:

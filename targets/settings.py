@@ -14,6 +14,7 @@ TRANSPORTS = ("local",)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _MODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 _.+-]*[A-Za-z0-9_.+-])?")
 _ANY = "any"
+_MOST_THREADS = 4096
 
 
 def check_name(name: str) -> None:
@@ -35,9 +36,11 @@ def check_backend(backend: str) -> None:
 
 
 def check_threads(threads: int) -> None:
-    """Refuses fewer threads than one."""
-    if threads < 1:
-        raise UsageError(f"Cannot use {threads} threads. Use a whole number from 1 up.")
+    """Refuses fewer threads than one, and more than any machine has."""
+    if not 1 <= threads <= _MOST_THREADS:
+        raise UsageError(
+            f"Cannot use {threads} threads. Use a whole number from 1 to {_MOST_THREADS}."
+        )
 
 
 def check_precisions(precisions: tuple[str, ...]) -> None:
@@ -141,8 +144,13 @@ def read_options(text: str, options: str) -> dict[str, Any]:
             raise UnknownNameError("target option", option, _READERS)
         if option in values:
             raise UsageError(f"The target {text!r} sets {option!r} twice. Set it once.")
-        values[option] = _READERS[option](value)
+        values[option] = read_option(option, value)
     return values
+
+
+def read_option(option: str, text: str) -> object:
+    """The value that an option's text stands for; what `write_option` is the inverse of."""
+    return _READERS[option](text)
 
 
 def write_options(values: Mapping[str, Any]) -> str:

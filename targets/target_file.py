@@ -144,8 +144,7 @@ def parse_target_file(text: str, where: str = "the target") -> TargetFile:
         UsageError: As for `read_target_file`.
     """
     try:
-        content = _content(text)
-        return _adapter().validate_json(json.dumps(content, default=_no_text))
+        return _adapter().validate_json(_json(_content(text)))
     except ValidationError as error:
         raise UsageError(f"Cannot use {where}: {_first_fault(error)}") from error
     except UsageError as error:
@@ -156,7 +155,7 @@ def _content(text: str) -> dict[str, Any]:
     """The keys of a file of this format, without the format itself."""
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number may have too many digits
         raise UsageError(f"it is not TOML: {error}. Correct it there.") from error
     found = content.pop("format", None)
     if found != FORMAT:
@@ -168,9 +167,18 @@ def _content(text: str) -> dict[str, Any]:
     return content
 
 
+def _json(content: dict[str, Any]) -> str:
+    try:
+        return json.dumps(content, default=_no_text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"it has a value that no key may have: {error}. Correct it.") from error
+
+
 def _first_fault(error: ValidationError) -> str:
     """The key that is wrong, what it is and what it may be."""
     fault = error.errors(include_url=False)[0]
+    if not fault["loc"]:
+        return f"it has a value that no key may have: {fault['msg']}. Correct it."
     table, *inner = map(str, fault["loc"])
     key = f"{table}.{inner[0]}" if table == "transport" and inner else table
     if fault["type"] == "unexpected_keyword_argument":

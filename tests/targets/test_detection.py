@@ -134,6 +134,14 @@ def test_a_single_core_is_one_target_in_the_power_mode_of_now(tmp_path: Path) ->
     assert dict(proposal.reasons)["power_mode"].startswith("what the machine is in now")
 
 
+def test_a_power_mode_that_no_target_can_ask_for_is_left_out_with_a_note(tmp_path: Path) -> None:
+    found = detect(["ort"], write(tmp_path, {"sys/firmware/acpi/platform_profile": "low;power\n"}))
+
+    assert {proposal.file.power_mode for proposal in found.proposals} == {None}
+    assert found.facts.power_mode == "low;power"
+    assert any("power mode 'low;power' is left out" in note for note in found.notes)
+
+
 def test_gpus_are_proposed_with_what_is_missing(tmp_path: Path, path: Path) -> None:
     tool(path, 'echo "NVIDIA H100 80GB HBM3, 81559, 9.0"\necho "NVIDIA H100 80GB HBM3, 81559, 9.0"')
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targets.errors import UsageError
-from targets.target_file import TargetFile, parse_target_file, read_target_file
+from targets.target_file import FORMAT, TargetFile, parse_target_file, read_target_file
 
 HEAD = 'format = "derycc.target/1"\nname = "box"\nbackend = "ort"\n'
 ALL = TargetFile(
@@ -97,7 +97,10 @@ def test_what_is_left_out_has_its_default() -> None:
         ("threads = true", "the key 'threads' is True. Use \"physical\" (all"),
         ("threads = 2.0", "the key 'threads' is 2.0. Use \"physical\" (all"),
         ("threads = nan", "the key 'threads' is nan. Use \"physical\" (all"),
-        ("threads = 0", "the key 'threads': Cannot use 0 threads. Use a whole number from 1 up."),
+        (
+            "threads = 0",
+            "the key 'threads': Cannot use 0 threads. Use a whole number from 1 to 4096.",
+        ),
         ('spinning = "on"', "the key 'spinning' is 'on'. Use true or false."),
         ('affinity = "0"', "the key 'affinity' is '0'. Use a list of processor numbers, one a"),
         ("affinity = [0]", "the key 'affinity': Cannot pin all physical cores to the processors"),
@@ -164,3 +167,26 @@ def test_values_are_checked_wherever_a_file_is_made() -> None:
 
     with pytest.raises(UsageError, match=r"Cannot use -1 threads"):
         replace(ALL, **wrong)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[" * 201 + "]" * 201,
+        "[" * 5000 + "]" * 5000,
+        "9" * 5000,
+        "0x" + "f" * 5000,
+    ],
+    ids=["nested", "nested deeply", "long", "long in hexadecimal"],
+)
+def test_values_beyond_all_measure_are_refused(value: str) -> None:
+    text = f'format = "{FORMAT}"\nname = "a"\nbackend = "ort"\ndescription = {value}\n'
+
+    with pytest.raises(UsageError, match=r"Cannot use the target: .*Correct it"):
+        parse_target_file(text)
+
+
+@pytest.mark.parametrize("threads", [0, 4097])
+def test_threads_that_no_machine_has_are_refused(threads: int) -> None:
+    with pytest.raises(UsageError, match=rf"Cannot use {threads} threads. .* from 1 to 4096"):
+        TargetFile("a", "ort", threads=threads)
