@@ -15,6 +15,7 @@ from compiler.progress import Progress
 from compiler.workbench import Settings, Workbench
 from compiler.zoo import Zoo, open_zoo
 from profilers.protocol import Protocol
+from profilers.selection import Limit
 from profilers.store import CostStore
 from profilers.store_copy import snapshot
 from targets.errors import UsageError, WorkspaceError
@@ -65,6 +66,10 @@ class Options:
     fresh: bool = False
     store: str | None = None
     budget_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the time limit, before anything that takes time."""
+        Limit(self.budget_seconds)
 
     @property
     def costs(self) -> str | Path:

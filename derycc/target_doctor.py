@@ -6,6 +6,7 @@ from typing import Any
 from backends.registry import get_backend
 from targets.errors import DeryccError, TargetUnavailableError
 from targets.facts import Facts
+from targets.power import mode_problem
 from targets.settings import write_option
 from targets.target import Target
 
@@ -96,14 +97,8 @@ def _backend_problems(name: str) -> list[str]:
 
 
 def _mode_problems(target: Target, facts: Facts) -> list[str]:
-    asked, found = target.power_mode, facts.power_mode
-    if asked is None or asked == found:
-        return []
-    there = "does not tell its power mode" if found is None else f"is in the power mode {found!r}"
-    return [
-        f"The target asks for the power mode {asked!r}, and this machine {there}. Set the mode "
-        f"(nvpmodel on a Jetson, powerprofilesctl on a laptop), or use power_mode=any."
-    ]
+    problem = mode_problem(target.power_mode, facts.power_mode)
+    return [problem] if problem else []
 
 
 def _thread_problems(target: Target, facts: Facts) -> list[str]:

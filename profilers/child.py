@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ _POOLS = (
 
 
 def readings(
-    job: Job, threads: int, patience: float = PATIENCE_SECONDS
+    job: Job, threads: int, patience: Callable[[], float] = lambda: PATIENCE_SECONDS
 ) -> Generator[Reading, None, None]:
     """Measures a job in fresh child processes and yields a reading for every entry, in order.
 
@@ -40,7 +40,7 @@ def readings(
     Args:
         job: What to measure.
         threads: The target's threads, to which other thread pools of the child are held.
-        patience: Seconds that a model may take before its process is ended.
+        patience: Says for every model how many seconds it may take before its process is ended.
 
     Raises:
         TargetUnavailableError: A child did not even start.
@@ -59,15 +59,16 @@ def readings(
 class _Child:
     """One running child process."""
 
-    def __init__(self, job: Job, threads: int, patience: float) -> None:
+    def __init__(self, job: Job, threads: int, patience: Callable[[], float]) -> None:
         self._patience = patience
         self._job = job
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
         self._lines: Queue[str | None] = Queue()
         self._hung = False
+        self._waited = 0.0
         self._process = subprocess.Popen(
             # -P: a user's own files in the working folder are not imported.
-            [sys.executable, "-P", "-m", f"{__package__}.worker"],
+            [sys.executable, "-P", "-m", f"{__package__}.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -116,7 +117,7 @@ class _Child:
     def obituary(self) -> str:
         """Why the process is gone, with the last line that it wrote to its standard error."""
         if self._hung:
-            return f"it was ended because it said nothing for {self._patience:g} s."
+            return f"it was ended because it said nothing for {self._waited:g} s."
         code = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
@@ -124,8 +125,9 @@ class _Child:
         return f"the process ended with {ended}" + (f": {lines[-1]}." if lines else ".")
 
     def _next(self) -> str | None:
+        self._waited = self._patience()
         try:
-            return self._lines.get(timeout=self._patience)
+            return self._lines.get(timeout=self._waited)
         except Empty:
             self._hung = True
             return None

@@ -93,13 +93,21 @@ class Environment:
         text = json.dumps(known, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def differences(self, other: "Environment") -> tuple[str, ...]:
-        """A line for every field that must match and does not, e.g. `threads: 2 here, 4 there`."""
+    def differences(
+        self, other: "Environment", words: tuple[str, str] = ("here", "there")
+    ) -> tuple[str, ...]:
+        """A line for every field that must match and does not, e.g. `threads: 2 here, 4 there`.
+
+        Args:
+            other: What to compare with.
+            words: What this environment and the other are called.
+        """
         mine, theirs = self._binding(), other._binding()
+        changed = [name for name in mine if mine[name] != theirs[name]]
         return tuple(
-            f"{name.replace('_', ' ')}: {_show(mine[name])} here, {_show(theirs[name])} there"
-            for name in mine
-            if mine[name] != theirs[name]
+            f"{name.replace('_', ' ')}: {_show(mine[name])} {words[0]}, "
+            f"{_show(theirs[name])} {words[1]}"
+            for name in changed
         )
 
     def _binding(self) -> dict[str, object]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from profilers.protocol import Protocol
+from targets.target import Target
 
 READY = "ready"
 """The first line of a child that has started and understood its job."""
@@ -21,10 +22,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that a child measures in one round, in this order."""
+    """Everything that a child measures in one round, in this order.
+
+    The target is here with all its settings: what its name means may change meanwhile.
+    """
 
     folder: str
-    target: str
+    target: Target
     protocol: Protocol
     entries: tuple[Entry, ...]
 

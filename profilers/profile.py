@@ -6,13 +6,12 @@ before the next one begins, so that a run that is stopped goes on where it was. 
 interval is still too wide after the protocol's rounds gets more, up to the protocol's `max_rounds`;
 a model that the store had already does not.
 
-With a time limit, as many models of highest priority are measured together as are sure to fit, then
-the next as many, at the pace that was seen. Once the limit has passed, the measurement that is
-running is the last. Models without all their rounds are then named in the table's `unmeasured`;
-what was measured of them is in the store for the next run.
+With a time limit, as many models of highest priority are measured together as fit where all run to
+the protocol's limits, then the next as many, at the pace that was seen. Once the limit has passed,
+the measurement that is running is the last. Models without all their rounds are then named in the
+table's `unmeasured`; what was measured of them is in the store for the next run.
 """
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,21 +23,23 @@ from uuid import uuid4
 import numpy as np
 
 from backends.model import ExportedModel
-from backends.registry import get_backend
-from profilers.child import readings
+from profilers.child import PATIENCE_SECONDS, readings
 from profilers.cost_table import CostTable
-from profilers.environment import Environment
+from profilers.fresh import fresh_start
 from profilers.inputs import Inputs, normal_inputs, write_inputs
 from profilers.jobs import Entry, Job, Reading
-from profilers.measurement import NOISY_HALF_WIDTH
 from profilers.protocol import Protocol
-from profilers.selection import Limit, Pace, choose
+from profilers.selection import SENTINELS, Limit, Pace, choose
 from profilers.sentinel import SENTINEL, sentinel_model
 from profilers.store import CostStore, Round, RoundsDone
+from profilers.surroundings import capture, check_unchanged
 from targets.errors import Interrupted, TargetUnavailableError
+from targets.scratch import scratch_folder
 from targets.target import Target
 
 _DEFAULT = Protocol()
+_LEAST_PATIENCE = 30.0
+"""Seconds that a model may take before it is taken for hung, however little time is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ class ProfilePlan:
         distinct: Different structures among them.
         cached: Structures whose rounds are all in the store.
         to_measure: Structures that would be measured, some of them perhaps in fewer rounds.
-        estimated_seconds: How long that would take at most, by the protocol's limits, without the
-            further rounds of what turns out noisy.
-        fits: How many of the structures to measure fit into the time limit at least, those of
-            highest priority; None without a limit.
+        estimated_seconds: About how long that would take if all ran to the protocol's limits,
+            without the further rounds of what turns out vague; usually less.
+        fits: About how many of the structures to measure fit into the time limit in that case,
+            those of highest priority; None without a limit.
     """
 
     total: int
@@ -93,7 +94,7 @@ def plan(
     """What `profile` would do with these arguments; measures nothing."""
     limit = Limit(budget_seconds)
     distinct = _distinct(models)
-    environment = _capture(target)
+    environment = capture(target)
     done = store.rounds_done(environment, protocol, distinct)
     missing = {
         key: lacking
@@ -132,13 +133,16 @@ def profile(
         protocol: How to measure.
         inputs: Makes a model's inputs; None: seeded standard normal numbers.
         progress: Is told after each measurement.
-        fresh: Measures all rounds anew and uses only these.
+        fresh: Measures all rounds anew and uses only these; goes on where a fresh run of the last
+            day was cut short.
         priority: What is measured first where time is limited: a number by structure, else 0.
         budget_seconds: The time limit; None: everything is measured.
 
     Raises:
         UsageError: The time limit is no time.
-        TargetUnavailableError: The runtime is not installed, or no model at all could be measured.
+        TargetUnavailableError: The runtime is not installed, the machine is in another power mode
+            than the target asks for or has changed while it was measured, or no model at all could
+            be measured.
         WorkspaceError: The store cannot be used.
         Interrupted: The user pressed Ctrl-C; the store keeps what was measured.
     """
@@ -167,7 +171,7 @@ class _Run:
         self._protocol = protocol
         self._inputs = inputs or normal_inputs(protocol.seed)
         self._progress = progress
-        self._environment = _capture(target)
+        self._environment = capture(target)
         self._failures: dict[str, str] = {}
         self._have: dict[str, RoundsDone] = {}
         self._start = monotonic()
@@ -176,6 +180,7 @@ class _Run:
         self._turn = 0
         self._in_rounds = 0.0
         self._in_models = 0.0
+        self._slowest = Pace.slowest(protocol).model_seconds
         self.done = 0
         self.total = 0
 
@@ -184,10 +189,7 @@ class _Run:
         found = self._store.rounds_done(self._environment, self._protocol, self._models)
         self._have = {key: found.get(key, RoundsDone()) for key in self._models}
         if fresh:
-            self._have = {
-                key: RoundsDone(have.generation + 1, 0, have.next_index)
-                for key, have in self._have.items()
-            }
+            self._have = fresh_start(self._store, self._environment, self._protocol, self._have)
         try:
             self._measure_all()
         except KeyboardInterrupt:
@@ -217,6 +219,10 @@ class _Run:
         seconds = self._limit.seconds
         return inf if seconds is None else self._start + seconds - monotonic()
 
+    def _patience(self) -> float:
+        """Seconds that the next model may take, a time limit and the slowest so far considered."""
+        return min(PATIENCE_SECONDS, max(_LEAST_PATIENCE, self._left() + self._slowest))
+
     def _measure_all(self) -> None:
         """Set after set of models until all have their rounds, or the time is over."""
         new = [key for key in self._models if self._missing(key)]
@@ -235,7 +241,7 @@ class _Run:
             if key not in self._failures and (lacking := self._missing(key))
         }
         chosen = choose(missing, self._limit, self._pace(), left)
-        # Nothing may be sure to fit at first, but limits are rarely reached: one model is tried.
+        # Nothing may fit at that pace at first, but limits are rarely reached: one model is tried.
         return chosen if chosen or self.done or left <= 0 else self._limit.order(missing)[:1]
 
     def _pace(self) -> Pace:
@@ -249,7 +255,9 @@ class _Run:
         complete = [key for key in keys if key not in self._failures and not self._missing(key)]
         costs = self._store.measurements(self._environment, complete, self._protocol)
         return tuple(
-            key for key, cost in costs.items() if cost.relative_half_width > NOISY_HALF_WIDTH
+            key
+            for key, cost in costs.items()
+            if cost.relative_half_width > self._protocol.further_half_width
         )
 
     def _measure(self, keys: Sequence[str], rounds: int) -> None:
@@ -260,30 +268,33 @@ class _Run:
         if not needed:
             return
         self.total += sum(lacking[key] - self._missing(key) for key in needed)
-        with tempfile.TemporaryDirectory(prefix="derycc-") as folder:
-            write_inputs({SENTINEL: sentinel_model()}, normal_inputs(0), Path(folder))
-            write_inputs(needed, self._inputs, Path(folder))
+        with scratch_folder() as folder:
+            write_inputs({SENTINEL: sentinel_model()}, normal_inputs(0), folder)
+            write_inputs(needed, self._inputs, folder)
             for _ in range(max(lacking.values())):
                 # Models of which a part is there already join from the first pass on.
                 left = [key for key in needed if self._have[key].rounds < rounds]
                 left = [key for key in left if key not in self._failures]
                 if left and self._left() > 0:
-                    self._round(Path(folder), left)
+                    self._round(folder, left)
 
     def _round(self, folder: Path, waiting: Sequence[str]) -> None:
+        check_unchanged(self._target, self._environment)
         order = np.random.default_rng((self._protocol.seed, self._turn)).permutation(len(waiting))
         keys = [waiting[index] for index in order]
         half = len(keys) // 2
         keys = [SENTINEL, *keys[:half], SENTINEL, *keys[half:], SENTINEL]
+        assert keys.count(SENTINEL) == SENTINELS
         entries = tuple(Entry(key, f"{key}.onnx", f"{key}.npz") for key in keys)
-        job = Job(str(folder), str(self._target), self._protocol, entries)
+        job = Job(str(folder), self._target, self._protocol, entries)
         session = uuid4().hex
         start = last = monotonic()
-        with closing(readings(job, self._target.threads)) as stream:
+        with closing(readings(job, self._target.threads, self._patience)) as stream:
             for reading in stream:
                 self._keep(reading, session)
                 now = monotonic()
                 self._in_models += 0.0 if reading.key == SENTINEL else now - last
+                self._slowest = max(self._slowest, now - last)
                 last = now
                 if self._left() <= 0:
                     break
@@ -341,11 +352,3 @@ def _distinct(models: Iterable[ExportedModel]) -> dict[str, ExportedModel]:
     for model in models:
         distinct.setdefault(model.structure, model)
     return distinct
-
-
-def _capture(target: Target) -> Environment:
-    backend = get_backend(target.backend)
-    reason = backend.unavailable()
-    if reason:
-        raise TargetUnavailableError(f"The target {str(target)!r} cannot be used here: {reason}")
-    return Environment.capture(target, backend)

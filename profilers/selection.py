@@ -27,8 +27,12 @@ class Pace:
 
     @classmethod
     def slowest(cls, protocol: Protocol) -> "Pace":
-        """What it takes where every measurement runs to the protocol's limit."""
-        each = _LOAD_SECONDS + protocol.warmup_seconds + protocol.max_seconds
+        """What it takes where every measurement runs to the protocol's limits.
+
+        The warm-up has `max_seconds` of its own. Only models whose six inferences take longer than
+        that are slower.
+        """
+        each = _LOAD_SECONDS + protocol.warmup_seconds + 2 * protocol.max_seconds
         return cls(_START_SECONDS + SENTINELS * each, each)
 
     def seconds(self, rounds: int, measurements: int) -> float:
@@ -63,7 +67,7 @@ class Limit:
 
 
 def choose(missing: Mapping[str, int], limit: Limit, pace: Pace, seconds: float) -> tuple[str, ...]:
-    """The models of highest priority whose missing rounds fit into a time, together.
+    """The models of highest priority whose missing rounds fit into a time by a pace, together.
 
     Args:
         missing: Rounds that each model lacks.

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -27,11 +28,17 @@ from profilers.measurement import Measurement
 from profilers.migration import UnfitError, prepare
 from profilers.protocol import Protocol
 from profilers.store_rows import measurement, scales
-from profilers.tables import environments, models, rounds, sentinels
+from profilers.tables import environments, models, rounds, sentinels, utc
 from targets.errors import UsageError, WorkspaceError
 
 _BATCH = 400
 _ENVIRONMENT = TypeAdapter(Environment)
+_KEYS = {
+    "environments": ("fingerprint",),
+    "models": ("key",),
+    "rounds": ("key", "environment", "protocol", "index"),
+}
+"""What no two rows of a table have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +206,22 @@ class CostStore:
                     found[key] = RoundsDone(generation, count, following)
         return found
 
+    def begun(
+        self, environment: Environment, protocol: Protocol, keys: Iterable[str], generation: int
+    ) -> datetime | None:
+        """When the first round of these models in a generation was kept; None: there is none."""
+        query = (
+            select(func.min(rounds.c.measured))
+            .where(rounds.c.environment == environment.fingerprint)
+            .where(rounds.c.protocol == protocol.digest)
+            .where(rounds.c.generation == generation)
+        )
+        with self.transaction() as connection:
+            found = [
+                connection.scalar(query.where(rounds.c.key.in_(batch))) for batch in _batches(keys)
+            ]
+        return min((utc(time) for time in found if time is not None), default=None)
+
     def measurements(
         self,
         environment: Environment,
@@ -315,11 +338,17 @@ def _reason(error: BaseException) -> str:
 
 
 def _add(connection: Connection, table: Table, row: dict[str, object]) -> bool:
-    """Inserts a row unless one with its key is there, in any database."""
+    """Inserts a row unless one with its key is there, in any database.
+
+    Whatever else the database refuses goes through.
+    """
     try:
         with connection.begin_nested():
             connection.execute(insert(table).values(row))
     except IntegrityError:
+        key = [table.c[name] == row[name] for name in _KEYS[table.name]]
+        if connection.scalar(select(func.count()).select_from(table).where(*key)) == 0:
+            raise
         return False
     return True
 

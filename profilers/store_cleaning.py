@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 from profilers.database import lock_tables
 from profilers.environment import Environment
 from profilers.store import CostStore
-from profilers.tables import environments, models, rounds, sentinels
+from profilers.tables import environments, models, rounds, sentinels, utc
 from targets.errors import UsageError
 
 
@@ -104,7 +104,7 @@ def _condemned(connection: Connection, cleaning: Cleaning) -> Iterator[ColumnEle
     )
     found: dict[tuple[str, ...], dict[int, datetime]] = defaultdict(dict)
     for *names, generation, last in connection.execute(query):
-        found[tuple(names)][generation] = last if last.tzinfo else last.replace(tzinfo=UTC)
+        found[tuple(names)][generation] = utc(last)
     for key, generations in found.items():
         newest = sorted(generations, reverse=True)
         age = datetime.now(UTC) - max(generations.values())

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row, select
 
 from profilers.environment import Environment
-from profilers.tables import environments, models, rounds, sentinels
+from profilers.tables import environments, models, rounds, sentinels, utc
 from targets.errors import UsageError
 
 FORMAT = "derycc.costs/1"
@@ -123,11 +123,6 @@ def records(connection: Connection, fingerprint: str | None = None) -> Iterator[
 def _plain(row: Row[Any]) -> dict[str, Any]:
     """The row's values by column, with all times in UTC."""
     return {
-        name: _utc(value) if isinstance(value, datetime) else value
+        name: utc(value) if isinstance(value, datetime) else value
         for name, value in row._mapping.items()
     }
-
-
-def _utc(time: datetime) -> datetime:
-    """SQLite keeps times without their zone, PostgreSQL gives them in its own."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

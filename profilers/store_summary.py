@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import String, cast, func, select
 
 from profilers.environment import Environment
 from profilers.measurement import Measurement
 from profilers.store import CostStore
-from profilers.tables import rounds
+from profilers.tables import rounds, utc
 from targets.errors import UnknownNameError, UsageError
 
 
@@ -61,7 +61,7 @@ def summarize(store: CostStore) -> StoreSummary:
     found = []
     for environment in store.environments():
         models, count, last, size = counts.get(environment.fingerprint, (0, 0, None, 0))
-        summary = EnvironmentSummary(environment, models, count, _utc(last), int(size))
+        summary = EnvironmentSummary(environment, models, count, last and utc(last), int(size))
         found.append(summary)
     return StoreSummary(store.where, store.size_bytes(), tuple(found))
 
@@ -96,7 +96,3 @@ def models_of(
     costs = store.measurements(environment).values()
     chosen = [cost for cost in costs if like in cost.name or like in cost.key]
     return {cost.key: cost for cost in sorted(chosen, key=lambda cost: (cost.name, cost.key))}
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time

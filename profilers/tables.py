@@ -23,6 +23,11 @@ SCHEMA = 2
 METADATA = MetaData()
 
 
+def utc(time: datetime) -> datetime:
+    """SQLite keeps times without their zone, PostgreSQL gives them in its own."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 

@@ -1,10 +1,12 @@
 """The child process of a profiling round: measures one model after the other and says each at once.
 
-`python -m <this module>` reads a `Job` as JSON on its standard input and writes the line `ready`,
-then one `Reading` as a JSON line for every entry. One engine is alive at a time. Ctrl-C is left to
-the parent; a parent that dies closes the pipe, and the next line that is written ends this process.
+`python -m <this module> [PARENT]` reads a `Job` as JSON on its standard input and writes the line
+`ready`, then one `Reading` as a JSON line for every entry. One engine is alive at a time. Ctrl-C is
+left to the parent. On Linux this process is ended together with its parent, the process of that
+number; elsewhere a parent that dies closes the pipe, and the next line that is written ends it.
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -23,12 +25,16 @@ from profilers.memory import peak_since, reset_peak
 from profilers.sentinel import sentinel_model
 from profilers.timing import measure
 from targets.errors import DeryccError
-from targets.target import Target, get_target
+from targets.target import Target
+
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
     """Runs the job on standard input; 0 when every entry was said, 1 when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if len(sys.argv) > 1 and not _bound_to(int(sys.argv[1])):
+        return 1
     job = JOB.validate_json(sys.stdin.buffer.read())
     try:
         with _private_output() as lines:
@@ -38,10 +44,19 @@ def main() -> int:
     return 0
 
 
+def _bound_to(parent: int) -> bool:
+    """Has the kernel end this process when its parent ends; False where that has happened already.
+
+    To Linux the parent is the thread that started this process.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent
+
+
 def work(job: Job, lines: TextIO) -> None:
     """Measures every entry of a job and writes a line for each as soon as it is measured."""
-    target = get_target(job.target)
-    backend = get_backend(target.backend)
+    target, backend = job.target, get_backend(job.target.backend)
     _say(READY, lines)
     _wake(backend, target)
     meter = find_meter()

@@ -73,3 +73,9 @@ def test_few_photographs_are_too_few_for_a_claim() -> None:
 def test_whole_networks_are_measured_longer_unless_quick() -> None:
     assert _protocols(quick=True) == (Protocol.quick(), Protocol.quick())
     assert _protocols(quick=False)[1] == WHOLE_PROTOCOL
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), -5.0, 0.0, float("inf")])
+def test_a_time_limit_that_is_no_time_is_refused_before_anything_else(seconds: float) -> None:
+    with pytest.raises(UsageError, match=r"time limit of .* s. Give seconds above 0"):
+        Options(Path("nowhere"), budget_seconds=seconds)

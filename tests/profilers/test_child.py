@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,30 @@ import pytest
 from backends.model import ExportedModel
 from profilers import child
 from profilers.child import readings
-from profilers.jobs import Entry, Job
+from profilers.jobs import JOB, Entry, Job
 from profilers.protocol import Protocol
 from targets.errors import TargetUnavailableError
+from targets.target import get_target
+
+ROOT = Path(__file__).parents[2]
+
+# A parent that says the number of its child when that is ready, and then waits for one model.
+PARENT = """
+import sys
+from profilers import child
+from profilers.child import readings
+from profilers.jobs import JOB
+
+real = child._Child._next
+
+def told(self):
+    line = real(self)
+    print(line, self._process.pid, flush=True)
+    return line
+
+child._Child._next = told
+list(readings(JOB.validate_json(sys.stdin.buffer.read()), 1))
+"""
 
 # Children that stand in for the worker: what they do is written here.
 SPEAK = 'import sys\nprint("ready", flush=True)\n'
@@ -27,7 +50,7 @@ def job(tmp_path: Path, models: tuple[ExportedModel, ...], protocol: Protocol) -
         model.save(tmp_path / f"{key}.onnx")
         np.savez(tmp_path / f"{key}.npz", np.zeros(model.inputs[0].shape, np.float32))
     entries = tuple(Entry(key, f"{key}.onnx", f"{key}.npz") for key in keys)
-    return Job(str(tmp_path), "reference", protocol, entries)
+    return Job(str(tmp_path), get_target("reference"), protocol, entries)
 
 
 @pytest.fixture
@@ -88,7 +111,7 @@ def test_a_model_that_hangs_is_ended(job: Job, play: Any) -> None:
     hang = "import time\ntime.sleep(1000)\n"
     play(SPEAK + ECHO % "a" + hang, SPEAK + ECHO % "c")
 
-    _, b, c = readings(job, threads=1, patience=5.0)
+    _, b, c = readings(job, threads=1, patience=lambda: 5.0)
 
     assert b.error == "it was ended because it said nothing for 5 s."
     assert c.error is None
@@ -122,6 +145,50 @@ def test_whoever_stops_reading_ends_the_process(job: Job, monkeypatch: pytest.Mo
 
     assert len(seen) == 1
     assert seen[0].poll() in (0, -signal.SIGKILL)
+
+
+def lives(process: int) -> bool:
+    """Whether a process is there and not only waiting for its parent to ask how it ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_child_whose_parent_is_killed_ends_too(job: Job) -> None:
+    target = get_target("cpu:threads=1")
+    endless = replace(job, target=target, protocol=Protocol(warmup_seconds=1000))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert parent.stdin is not None and parent.stdout is not None
+    parent.stdin.write(JOB.dump_json(endless))
+    parent.stdin.close()
+    ready, number = parent.stdout.readline().split()
+    before = lives(int(number))
+
+    parent.kill()
+    parent.wait(timeout=60)
+    parent.stdout.close()
+    end = time.monotonic() + 20
+    while lives(int(number)) and time.monotonic() < end:
+        time.sleep(0.05)
+
+    assert (ready, before) == (b"ready", True)
+    assert not lives(int(number))
+
+
+def test_a_child_that_comes_too_late_to_see_its_parent_measures_nothing(job: Job) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "profilers.worker", "999999999"],
+        input=JOB.dump_json(job),
+        capture_output=True,
+        cwd=ROOT,
+        timeout=100,
+    )
+
+    assert (found.returncode, found.stdout, found.stderr) == (1, b"", b"")
 
 
 def test_a_childs_thread_pools_have_the_targets_threads(

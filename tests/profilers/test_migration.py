@@ -59,6 +59,17 @@ def laid_out(where: str) -> None:
     there.dispose()
 
 
+class _AsThen(Protocol):
+    """The protocol of the old store's rounds, as it was identified then."""
+
+    @property
+    def digest(self) -> str:
+        return "96798eb2c8faad70"
+
+
+AS_THEN = _AsThen()
+
+
 def dump(file: Path) -> list[str]:
     with closing(sqlite3.connect(file)) as database:
         return list(database.iterdump())
@@ -69,8 +80,8 @@ def test_a_store_of_schema_1_is_brought_up_to_date(where: str) -> None:
 
     with CostStore(where) as store:
         two, one = store.environments()
-        found = store.measurements(two, protocol=Protocol())
-        done = store.rounds_done(two, Protocol(), "abc")
+        found = store.measurements(two, protocol=AS_THEN)
+        done = store.rounds_done(two, AS_THEN, "abc")
         alone = store.measurements(one)
 
     assert (two.fingerprint, two.target, two.threads) == ("c755e0234a611657", "cpu:threads=2", 2)
@@ -89,7 +100,7 @@ def test_no_round_and_no_sentinel_is_lost(where: str) -> None:
 
     with CostStore(where) as store, store.transaction() as connection:
         series = [rounds.c.environment, rounds.c.key, rounds.c.index, rounds.c.samples]
-        normal = rounds.c.protocol == Protocol().digest
+        normal = rounds.c.protocol == AS_THEN.digest
         kept = connection.execute(select(*series).where(normal).order_by(rounds.c.id)).all()
         quick = connection.execute(select(*series).where(~normal)).all()
         beside = Counter(connection.scalars(select(sentinels.c.environment)))
@@ -207,7 +218,7 @@ def test_fingerprints_that_are_new_already_stay(where: str) -> None:
 
     with CostStore(where) as store:
         two, one = store.environments()
-        done = store.rounds_done(two, Protocol(), "abc")
+        done = store.rounds_done(two, AS_THEN, "abc")
 
     assert (two.fingerprint, one.fingerprint) == ("c755e0234a611657", "b483e163af860084")
     assert done == {"a": RoundsDone(1, 1, 4), "b": RoundsDone(0, 1, 1), "c": RoundsDone(0, 1, 1)}
@@ -265,6 +276,6 @@ def test_a_store_that_was_brought_up_to_date_takes_new_rounds(where: str) -> Non
 
     with CostStore(where) as store:
         two = store.environments()[0]
-        store.add_round(two, Protocol(), Round("d", "block d", 0, (1.0,), 0.1, peak_bytes=2**40))
+        store.add_round(two, AS_THEN, Round("d", "block d", 0, (1.0,), 0.1, peak_bytes=2**40))
 
         assert store.measurements(two)["d"].peak_bytes == 2**40

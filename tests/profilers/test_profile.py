@@ -2,13 +2,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
+from sqlalchemy import update
 
 from backends.backend import Array
 from backends.model import ExportedModel
@@ -19,6 +21,8 @@ from profilers.jobs import Job, Reading
 from profilers.profile import ProfilePlan, ProfileProgress, plan, profile
 from profilers.protocol import Protocol
 from profilers.store import CostStore, RoundsDone
+from profilers.surroundings import capture
+from profilers.tables import rounds
 from targets.errors import Interrupted, TargetUnavailableError, UsageError, WorkspaceError
 from targets.target import get_target
 
@@ -146,6 +150,149 @@ def test_fresh_rounds_replace_the_old_ones_and_only_these_are_used_afterwards(
     assert later == table
     assert seen == []
     assert store.rounds_done(environment, protocol, [key]) == {key: RoundsDone(1, 2, 5)}
+
+
+def press_after(count: int) -> Callable[[ProfileProgress], None]:
+    """Ctrl-C after so many measurements."""
+
+    def press(progress: ProfileProgress) -> None:
+        if progress.done == count:
+            raise KeyboardInterrupt
+
+    return press
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_fresh_run_that_was_cut_short_goes_on_where_it_was(
+    store: CostStore, models: Models, protocol: Protocol, count: int
+) -> None:
+    profile(models[:2], TARGET, store=store, protocol=protocol)
+    with pytest.raises(Interrupted, match="the same command goes on from there"):
+        profile(
+            models[:2],
+            TARGET,
+            store=store,
+            protocol=protocol,
+            fresh=True,
+            progress=press_after(count),
+        )
+    seen: list[ProfileProgress] = []
+
+    table = profile(
+        models[:2], TARGET, store=store, protocol=protocol, fresh=True, progress=seen.append
+    )
+
+    assert len(seen) == 4 - count
+    done = store.rounds_done(table.environment, protocol, [model.structure for model in models])
+    assert set(done.values()) == {RoundsDone(1, 2, 4)}
+
+
+def test_a_fresh_run_that_was_cut_short_long_ago_is_not_gone_on_with(
+    store: CostStore, models: Models, protocol: Protocol
+) -> None:
+    with pytest.raises(Interrupted):
+        profile(
+            models[:1], TARGET, store=store, protocol=protocol, fresh=True, progress=press_after(1)
+        )
+    with store.transaction() as connection:
+        connection.execute(update(rounds).values(measured=datetime(2020, 1, 1, tzinfo=UTC)))
+
+    table = profile(models[:1], TARGET, store=store, protocol=protocol, fresh=True)
+
+    key = models[0].structure
+    assert store.rounds_done(table.environment, protocol, [key]) == {key: RoundsDone(2, 2, 3)}
+
+
+def test_a_fresh_run_after_a_whole_one_measures_everything_anew(
+    store: CostStore, models: Models, protocol: Protocol
+) -> None:
+    seen: list[ProfileProgress] = []
+    profile(models[:1], TARGET, store=store, protocol=protocol, fresh=True)
+
+    table = profile(
+        models[:2], TARGET, store=store, protocol=protocol, fresh=True, progress=seen.append
+    )
+
+    assert len(seen) == 4
+    keys = [model.structure for model in models[:2]]
+    done = store.rounds_done(table.environment, protocol, keys)
+    assert {done[key].generation for key in keys} == {2}
+
+
+def test_a_fresh_run_after_an_ordinary_one_that_was_cut_short_measures_everything_anew(
+    store: CostStore, models: Models, protocol: Protocol
+) -> None:
+    with pytest.raises(Interrupted):
+        profile(models[:1], TARGET, store=store, protocol=protocol, progress=press_after(1))
+    seen: list[ProfileProgress] = []
+
+    profile(models[:1], TARGET, store=store, protocol=protocol, fresh=True, progress=seen.append)
+
+    assert len(seen) == 2
+
+
+def test_a_machine_that_changes_meanwhile_ends_the_run_and_keeps_what_was_measured(
+    store: CostStore, models: Models, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(progress: ProfileProgress) -> None:
+        monkeypatch.setattr("profilers.environment.governor", lambda: "powersave")
+
+    monkeypatch.setattr("profilers.environment.governor", lambda: "performance")
+    environment = capture(TARGET)
+
+    with pytest.raises(
+        TargetUnavailableError,
+        match=r"has changed .*: governor: performance before, powersave now. .* is kept",
+    ):
+        profile(models[:2], TARGET, store=store, protocol=protocol, progress=change)
+
+    keys = [model.structure for model in models[:2]]
+    done = store.rounds_done(environment, protocol, keys)
+    assert {have.rounds for have in done.values()} == {1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"), [("quiet", "is in the power mode 'quiet'"), (None, "does not tell its power")]
+)
+def test_another_power_mode_than_the_targets_is_refused(
+    store: CostStore,
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str | None,
+    said: str,
+) -> None:
+    monkeypatch.setattr("profilers.environment.power_mode", lambda: mode)
+    target = get_target("reference:power_mode=MAXN")
+
+    with pytest.raises(TargetUnavailableError, match=rf"asks for the power mode 'MAXN'.*{said}"):
+        profile(models, target, store=store)
+    with pytest.raises(TargetUnavailableError, match=rf"asks for the power mode 'MAXN'.*{said}"):
+        plan(models, target, store, Protocol())
+
+
+def test_the_power_mode_that_the_target_asks_for_is_measured(
+    store: CostStore, models: Models, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profilers.environment.power_mode", lambda: "MAXN")
+    target = get_target("reference:power_mode=MAXN")
+
+    table = profile(models[:1], target, store=store, protocol=protocol)
+
+    assert table.environment.power_mode == "MAXN"
+
+
+def test_a_target_file_that_is_edited_meanwhile_changes_nothing(
+    tmp_path: Path, store: CostStore, models: Models, protocol: Protocol
+) -> None:
+    file = tmp_path / "mine.toml"
+    text = 'format = "derycc.target/1"\nname = "mine"\nbackend = "reference"\nthreads = 1\n'
+    file.write_text(text)
+    target = get_target(str(file))
+    file.write_text(text.replace("reference", "absent"))
+
+    table = profile(models[:1], target, store=store, protocol=protocol)
+
+    assert len(table.costs) == 1
 
 
 def test_every_round_is_in_another_order(
@@ -341,7 +488,7 @@ def test_the_same_target_written_otherwise_is_the_same_environment(
 def test_a_target_that_cannot_even_run_the_sentinel_is_unavailable(
     store: CostStore, models: Models, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(job: Job, threads: int) -> Generator[Reading, None, None]:
+    def broken(job: Job, *rest: object) -> Generator[Reading, None, None]:
         yield Reading(job.entries[0].key, error="illegal instruction.")
 
     monkeypatch.setattr("profilers.profile.readings", broken)

@@ -35,7 +35,7 @@ def play(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str, int], Reading])
     """Answers for the child process: by key and by how often that was asked. Returns what was."""
     asked: list[str] = []
 
-    def readings(job: Job, threads: int) -> Generator[Reading, None, None]:
+    def readings(job: Job, *rest: object) -> Generator[Reading, None, None]:
         for entry in job.entries:
             if entry.key == SENTINEL:
                 yield Reading(SENTINEL, (1e-3,))
@@ -50,10 +50,10 @@ def play(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str, int], Reading])
 def test_within_a_time_limit_the_most_important_models_get_all_their_rounds(
     store: CostStore, models: Models, watch: Watch
 ) -> None:
-    steps = watch(1.0)
+    steps = watch(1.5)
     priority = {models[3].structure: 3.0, models[1].structure: 2.0, models[0].structure: 1.0}
 
-    # At the slowest pace two rounds of three models take 6.6 s; then there is no time for a fourth.
+    # At the slowest pace two rounds of three models take 9.6 s; then there is no time for a fourth.
     table = profile(
         models,
         TARGET,
@@ -61,7 +61,7 @@ def test_within_a_time_limit_the_most_important_models_get_all_their_rounds(
         protocol=PROTOCOL,
         progress=steps.append,
         priority=priority,
-        budget_seconds=7.0,
+        budget_seconds=10.0,
     )
 
     assert set(table.costs) == set(priority)
@@ -81,7 +81,7 @@ def test_the_pace_that_is_seen_makes_room_for_more_models(
         store=store,
         protocol=PROTOCOL,
         progress=steps.append,
-        budget_seconds=6.0,
+        budget_seconds=8.6,
     )
 
     first = {step.name for step in steps[:4]}
@@ -101,7 +101,7 @@ def test_the_limit_is_passed_by_one_measurement_at_most_and_what_was_measured_is
         store=store,
         protocol=PROTOCOL,
         progress=steps.append,
-        budget_seconds=6.5,
+        budget_seconds=8.6,
     )
     later = watch(0.001)
     whole = profile(models, TARGET, store=store, protocol=PROTOCOL, progress=later.append)
@@ -109,7 +109,7 @@ def test_the_limit_is_passed_by_one_measurement_at_most_and_what_was_measured_is
     assert len(steps) == 3
     assert len(table.costs) == 1
     assert len(table.unmeasured) == 3
-    assert [step.eta_s for step in steps] == [0.0, 3.5, 0.5]
+    assert [step.eta_s for step in steps] == pytest.approx([0.0, 5.6, 2.6])
     assert len(later) == 8 - 3
     assert whole.unmeasured == ()
 
@@ -146,7 +146,7 @@ def test_a_limit_that_is_over_before_it_begins_measures_nothing(
 
 def test_a_plan_says_how_many_models_fit(store: CostStore, models: Models) -> None:
     fits = [
-        plan(models, TARGET, store, PROTOCOL, seconds).fits for seconds in (None, 1.0, 7.0, 100.0)
+        plan(models, TARGET, store, PROTOCOL, seconds).fits for seconds in (None, 1.0, 10.0, 100.0)
     ]
 
     assert fits == [None, 0, 3, 4]
@@ -179,6 +179,52 @@ def test_only_models_whose_rounds_do_not_agree_get_more_of_them(
     assert len(table.cost(jumpy).rounds) == PROTOCOL.max_rounds == 5
     assert (steps[-1].done, steps[-1].total) == (7, 7)
     assert again == table
+
+
+def test_intervals_wider_than_two_and_a_half_times_the_target_get_further_rounds(
+    store: CostStore, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, wide = (model.structure for model in models[:2])
+    # Two medians that are apart by d have a Student interval of 6.35 d to each side.
+    apart = {near: 1 + 0.045 / 6.4, wide: 1 + 0.055 / 6.3}
+    asked = play(
+        monkeypatch, lambda key, turn: Reading(key, (1e-3 * apart[key] ** (turn % 2),) * 9)
+    )
+
+    profile(models[:2], TARGET, store=store, protocol=PROTOCOL)
+
+    assert (asked.count(near), asked.count(wide)) == (2, 5)
+
+
+def test_a_model_that_hangs_is_waited_for_no_longer_than_the_time_limit_allows(
+    store: CostStore, models: Models, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def readings(
+        job: Job, threads: int, patience: Callable[[], float]
+    ) -> Generator[Reading, None, None]:
+        for entry in job.entries:
+            waits.append(patience())
+            yield Reading(entry.key, (1e-3,))
+
+    monkeypatch.setattr("profilers.profile.readings", readings)
+    steps = watch(50.0)
+
+    profile(
+        models[:1],
+        TARGET,
+        store=store,
+        protocol=PROTOCOL,
+        progress=steps.append,
+        budget_seconds=70.0,
+    )
+    limited = list(waits)
+    profile(models[1:2], TARGET, store=store, protocol=PROTOCOL)
+
+    # The slowest pace of a model is 0.55 s; a step later 20 s are left and the slowest took 50 s.
+    assert limited[:3] == pytest.approx([70.55, 70.55, 70.55])
+    assert set(waits[len(limited) :]) == {600.0}
 
 
 def test_a_further_round_that_fails_leaves_the_cost_that_is_there(

@@ -33,8 +33,8 @@ def test_nothing_is_chosen_where_nothing_fits() -> None:
 def test_the_slowest_pace_runs_to_the_protocols_limits() -> None:
     pace = Pace.slowest(Protocol(warmup_seconds=0.05, max_seconds=0.25))
 
-    assert pace.model_seconds == pytest.approx(0.35)
-    assert pace.round_seconds == pytest.approx(1.5 + 3 * 0.35)
+    assert pace.model_seconds == pytest.approx(0.6)
+    assert pace.round_seconds == pytest.approx(1.5 + 3 * 0.6)
 
 
 @given(missing=lacking, priority=priorities, seconds=st.floats(0, 100))

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -66,6 +67,17 @@ def test_adding_a_round_again_changes_nothing(
 
     assert not store.add_round(environment, KEEP, replace(round_of_a, samples=(9.0,)))
     assert store.measurements(environment)["a"].rounds == ((1e-3, 2e-3, 3e-3),)
+
+
+def test_a_round_that_the_database_refuses_is_an_error(
+    store: CostStore, environment: Environment, round_of_a: Round
+) -> None:
+    nothing: Any = None
+
+    with pytest.raises(WorkspaceError, match=r"(?i)not.null.*load_seconds|load_seconds.*not.null"):
+        store.add_round(environment, KEEP, replace(round_of_a, load_seconds=nothing))
+
+    assert store.environments() == ()
 
 
 def test_a_store_that_is_opened_again_has_what_was_added(

@@ -124,7 +124,7 @@ def test_the_lines_are_as_documented(full: CostStore, tmp_path: Path) -> None:
     assert found[2] == {
         "kind": "sentinel",
         "environment": "c755e0234a611657",
-        "protocol": KEEP.digest,
+        "protocol": "96798eb2c8faad70",
         "session": "one",
         "seconds": 1e-4,
     }
@@ -133,7 +133,7 @@ def test_the_lines_are_as_documented(full: CostStore, tmp_path: Path) -> None:
         "key": "a",
         "name": "block a",
         "environment": "c755e0234a611657",
-        "protocol": KEEP.digest,
+        "protocol": "96798eb2c8faad70",
         "generation": 0,
         "session": "one",
         "samples": [0.0015, 0.0025],

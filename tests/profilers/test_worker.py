@@ -24,7 +24,7 @@ def job(folder: Path, models: Mapping[str, ExportedModel], protocol: Protocol) -
         arrays = [np.zeros(spec.shape, spec.dtype) for spec in model.inputs]
         np.savez(folder / f"{key}.npz", *arrays)
     entries = tuple(Entry(key, f"{key}.onnx", f"{key}.npz") for key in models)
-    return Job(str(folder), "reference", protocol, entries)
+    return Job(str(folder), get_target("reference"), protocol, entries)
 
 
 def test_every_model_is_said_in_order_and_an_error_does_not_stop_the_round(
@@ -51,7 +51,10 @@ def test_every_model_is_said_in_order_and_an_error_does_not_stop_the_round(
 def test_a_file_that_is_gone_is_an_error_of_its_model(tmp_path: Path, protocol: Protocol) -> None:
     lines = io.StringIO()
 
-    work(Job(str(tmp_path), "reference", protocol, (Entry("a", "a.onnx", "a.npz"),)), lines)
+    work(
+        Job(str(tmp_path), get_target("reference"), protocol, (Entry("a", "a.onnx", "a.npz"),)),
+        lines,
+    )
 
     assert "Cannot read the model file" in lines.getvalue()
 
