@@ -10,7 +10,7 @@ class Progress(Protocol):
         """A phase begins; `total` steps, or None where that is not known."""
 
     def update(self, done: int, note: str = "", total: int | None = None) -> None:
-        """`done` steps are finished; `note` says what is in hand, `total` if there are more by now."""
+        """`done` steps are finished; `note` says what is in hand, `total` how many there are."""
 
     def finish(self, summary: str = "") -> None:
         """The phase is over; `summary` is worth keeping on the screen."""

@@ -1,7 +1,7 @@
 """`derycc predict`: the latency of a network from the profile of its donors, and why."""
 
 from dataclasses import asdict, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,36 +19,44 @@ from derycc.options import (
     print_json,
 )
 
+if TYPE_CHECKING:
+    from derycc.predicting import Foretold, Pending
+
+
+What = Annotated[
+    str, typer.Argument(help="A build's folder, a recipe's file or name, or a donor's name.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--target", help="Device; the build's own, else cpu, if left out.", show_default=False
+    ),
+]
+Measure = Annotated[
+    bool, typer.Option("--measure", help="Measure the whole network too, and compare.")
+]
+Blocks = Annotated[bool, typer.Option("--blocks", help="A row for every block.")]
+
 
 def predict(
-    what: Annotated[
-        str, typer.Argument(help="A build's folder, a recipe's file or name, or a donor's name.")
-    ],
+    what: What,
     home: Home,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target", help="Device; the build's own, else cpu, if left out.", show_default=False
-        ),
-    ] = None,
+    target: Device = None,
     zoo: ZooText = None,
     size: Sizes = None,
     data: Data = None,
     quick: Quick = False,
     store: StoreText = None,
     weights: WeightsText = "pretrained",
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Measure the whole network too, and compare.")
-    ] = False,
-    blocks: Annotated[bool, typer.Option("--blocks", help="A row for every block.")] = False,
+    measure: Measure = False,
+    blocks: Blocks = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Predicts a network's latency as a waterfall of its parts; measures parts that are missing."""
     from compiler.recipe_zoo import parse_weights
-    from derycc.console import Bars, stdout
+    from derycc.console import Bars
     from derycc.predicting import open_foretelling
-    from derycc.printing_predict import pending_lines, predict_data, predict_lines, predict_table
     from derycc.session import Options
     from derycc.subjects import open_subject
 
@@ -59,13 +67,24 @@ def predict(
         told = replace(options, target=target or subject.target)
         with open_foretelling(subject, told, progress, dry_run) as network:
             if dry_run:
-                pending = network.pending(measure)
-                lines = "\n".join(pending_lines(pending))
-                print_json(asdict(pending)) if as_json else typer.echo(lines)
-                return
-            found = network.foretell(measure)
-        if as_json:
-            print_json(predict_data(found, blocks))
-        else:
-            stdout().print(predict_table(found, blocks))
-            typer.echo("\n".join(predict_lines(found)))
+                _plan(network.pending(measure), as_json)
+            else:
+                _show(network.foretell(measure), blocks, as_json)
+
+
+def _plan(pending: "Pending", as_json: bool) -> None:
+    from derycc.printing_predict import pending_lines
+
+    lines = "\n".join(pending_lines(pending))
+    print_json(asdict(pending)) if as_json else typer.echo(lines)
+
+
+def _show(found: "Foretold", blocks: bool, as_json: bool) -> None:
+    from derycc.console import stdout
+    from derycc.printing_predict import predict_data, predict_lines, predict_table
+
+    if as_json:
+        print_json(predict_data(found, blocks))
+        return
+    stdout().print(predict_table(found, blocks))
+    typer.echo("\n".join(predict_lines(found)))

@@ -162,33 +162,38 @@ def store_import(
             typer.echo(absorbed_line(str(file), found, dry_run))
 
 
+KeptGenerations = Annotated[
+    int,
+    typer.Option(
+        "--keep-generations",
+        help="Newest measurements of every model that stay; --fresh makes a new generation.",
+        min=1,
+    ),
+]
+OlderThan = Annotated[
+    float | None,
+    typer.Option(
+        "--older-than",
+        help="Remove models that were not measured for so many days, too.",
+        show_default=False,
+    ),
+]
+OnlyEnvironment = Annotated[
+    str | None,
+    typer.Option(
+        "--environment",
+        help="Remove all of this environment, and nothing else.",
+        show_default=False,
+    ),
+]
+
+
 @app.command("gc")
 def store_gc(
     home: Home,
-    keep_generations: Annotated[
-        int,
-        typer.Option(
-            "--keep-generations",
-            help="Newest measurements of every model that stay; --fresh makes a new generation.",
-            min=1,
-        ),
-    ] = 1,
-    older_than: Annotated[
-        float | None,
-        typer.Option(
-            "--older-than",
-            help="Remove models that were not measured for so many days, too.",
-            show_default=False,
-        ),
-    ] = None,
-    environment: Annotated[
-        str | None,
-        typer.Option(
-            "--environment",
-            help="Remove all of this environment, and nothing else.",
-            show_default=False,
-        ),
-    ] = None,
+    keep_generations: KeptGenerations = 1,
+    older_than: OlderThan = None,
+    environment: OnlyEnvironment = None,
     store: StoreText = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
