@@ -19,7 +19,7 @@ from targets.machine import (
 )
 from targets.target import Target
 
-_INFORMATIVE = frozenset({"kernel", "precisions", "python", "target", "temperature_c"})
+_INFORMATIVE = frozenset({"flags", "kernel", "precisions", "python", "target", "temperature_c"})
 _ADDED = frozenset({"power_mode"})
 """Fields that are younger than some stores: unknown, they leave a fingerprint as it was."""
 
@@ -32,6 +32,7 @@ class Environment:
     match: what a target's name stands for is in backend, threads, spinning and affinity, and a
     model's own graph says its precision. Memory is in GiB, rounded, because what a kernel reports
     differs a little from boot to boot. `temperature_c` is the hottest zone's, in degrees Celsius.
+    `flags` are what `cpu_flags` is the hash of, so that a difference can be named.
     """
 
     cpu_model: str
@@ -54,14 +55,15 @@ class Environment:
     python: str = ""
     power_mode: str | None = None
     temperature_c: float | None = None
+    flags: tuple[str, ...] = ()
 
     @classmethod
     def capture(cls, target: Target, backend: Backend) -> "Environment":
         """Reads the environment of this process on this machine."""
-        flags = hashlib.sha256(" ".join(cpu_flags()).encode()).hexdigest()[:16]
+        flags = cpu_flags()
         return cls(
             cpu_model=cpu_model(),
-            cpu_flags=flags,
+            cpu_flags=hashlib.sha256(" ".join(flags).encode()).hexdigest()[:16],
             cores=usable_cores(),
             quota=container_quota(),
             memory_gib=round(memory_bytes() / 2**30),
@@ -80,6 +82,7 @@ class Environment:
             python=platform.python_version(),
             power_mode=power_mode(),
             temperature_c=temperature_c(),
+            flags=flags,
         )
 
     @property
@@ -102,13 +105,21 @@ class Environment:
             other: What to compare with.
             words: What this environment and the other are called.
         """
-        mine, theirs = self._binding(), other._binding()
+        mine, theirs = self._shown(other), other._shown(self)
         changed = [name for name in mine if mine[name] != theirs[name]]
         return tuple(
             f"{name.replace('_', ' ')}: {_show(mine[name])} {words[0]}, "
             f"{_show(theirs[name])} {words[1]}"
             for name in changed
         )
+
+    def _shown(self, other: "Environment") -> dict[str, object]:
+        """What must match, with the flags that only this one has where both are known."""
+        shown = self._binding()
+        if self.flags and other.flags and set(self.flags) != set(other.flags):
+            alone = [name for name in self.flags if name not in other.flags]
+            shown["cpu_flags"] = f"also {' '.join(alone)}" if alone else "no others"
+        return shown
 
     def _binding(self) -> dict[str, object]:
         return {name: value for name, value in asdict(self).items() if name not in _INFORMATIVE}

@@ -7,18 +7,21 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from profilers.database import lock_tables
 from profilers.environment import Environment
 from profilers.store import CostStore
 from profilers.store_copy import snapshot
+from profilers.store_generations import by_series
 from profilers.store_records import EnvironmentRecord, Record, RoundRecord, SentinelRecord, records
-from profilers.tables import environments, models, rounds, sentinels
+from profilers.tables import environments, models, rounds, sentinels, utc
 from targets.errors import UsageError
 from targets.scratch import scratch_folder
 
 _AT_ONCE = 500
+_SERIES = (rounds.c.key, rounds.c.environment, rounds.c.protocol)
+_HERE, _THERE = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ def absorb(
     """Takes records over that the store does not have, all or none of them.
 
     A round is the same as another if model, environment, protocol, session and samples are: its
-    index plays no part, and a new round gets the next free one. Where a source has the same round
+    index plays no part, and a new round gets the next free one. Generations are told apart by when
+    they began: see `Generations`. Where a source has the same round
     several times, the store has it as often afterwards, unless it already had it more often. So
     merging again, or back, changes nothing.
 
@@ -94,6 +98,8 @@ class _Absorber:
         self._models = set(connection.scalars(select(models.c.key)))
         self._environments: dict[str, _Known] = {}
         self._new: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._generations = by_series()
+        self._grown: set[tuple[str, ...]] = set()
         self._counts: Counter[str] = Counter()
 
     def take(self, record: Record) -> None:
@@ -108,7 +114,20 @@ class _Absorber:
     def finish(self) -> Absorbed:
         """Writes what is left and says what came of it."""
         self._write()
+        for series in sorted(self._grown):
+            self._renumber(series)
         return Absorbed(**self._counts)
+
+    def _renumber(self, series: tuple[str, ...]) -> None:
+        """Gives the rounds of a series the generations that they have in both stores together."""
+        this = [column == value for column, value in zip(_SERIES, series, strict=True)]
+        columns = (rounds.c.id, rounds.c.generation, rounds.c.measured)
+        found = self._connection.execute(select(*columns).where(*this)).all()
+        numbers = self._generations[series].numbers(utc(row.measured) for row in found)
+        for row, number in zip(found, numbers, strict=True):
+            if row.generation != number:
+                changed = update(rounds).where(rounds.c.id == row.id)
+                self._connection.execute(changed.values(generation=number))
 
     def _of(self, fingerprint: str) -> "_Known":
         if fingerprint not in self._environments:
@@ -129,6 +148,15 @@ class _Absorber:
         if record.fingerprint not in self._environments:
             self._write()
             self._environments[record.fingerprint] = _Known(self._connection, record.content)
+            self._know_generations(fingerprint)
+
+    def _know_generations(self, fingerprint: str) -> None:
+        began = func.min(rounds.c.measured)
+        query = select(*_SERIES, rounds.c.generation, began).group_by(*_SERIES, rounds.c.generation)
+        for *series, generation, first in self._connection.execute(
+            query.where(rounds.c.environment == fingerprint)
+        ):
+            self._generations[tuple(series)].add(_HERE, generation, utc(first))
 
     def _sentinel(self, record: SentinelRecord, known: "_Known") -> None:
         if known.has(_sentinel_identity(record.protocol, record.session, record.seconds)):
@@ -138,10 +166,13 @@ class _Absorber:
         self._keep("sentinels", {**row, "environment": known.fingerprint})
 
     def _round(self, record: RoundRecord, known: "_Known") -> None:
+        series = (record.key, known.fingerprint, record.protocol)
+        self._generations[series].add(_THERE, record.generation, record.measured)
         if known.has(_identity(record.key, record.protocol, record.session, record.samples)):
             self._counts["known"] += 1
             return
         self._counts["rounds"] += 1
+        self._grown.add(series)
         if record.key not in self._models:
             self._models.add(record.key)
             self._counts["models"] += 1

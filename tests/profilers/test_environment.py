@@ -5,9 +5,10 @@ import pytest
 
 from backends.reference import ReferenceBackend
 from profilers.environment import Environment
+from targets.machine import cpu_flags
 from targets.target import get_target
 
-INFORMATIVE = {"kernel", "precisions", "python", "target", "temperature_c"}
+INFORMATIVE = {"flags", "kernel", "precisions", "python", "target", "temperature_c"}
 FIXED = Environment(
     cpu_model="A processor",
     cpu_flags="0123456789abcdef",
@@ -68,6 +69,7 @@ def test_targets_of_the_same_settings_share_their_measurements() -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"flags": ("avx",)},
         {"kernel": "other"},
         {"precisions": ("int8",)},
         {"python": "4.0"},
@@ -106,3 +108,18 @@ def test_a_fact_that_is_not_known_is_called_unknown(environment: Environment) ->
         "turbo: on here, unknown there",
         "affinity: none here, 0 there",
     )
+
+
+def test_flags_that_only_one_side_has_are_named() -> None:
+    here = replace(FIXED, cpu_flags="1", flags=("avx", "avx512f", "fma"))
+    there = replace(FIXED, cpu_flags="2", flags=("avx", "fma"))
+
+    assert here.differences(there) == ("cpu flags: also avx512f here, no others there",)
+    assert here.differences(replace(there, flags=())) == ("cpu flags: 1 here, 2 there",)
+    assert here.fingerprint == replace(here, flags=()).fingerprint
+
+
+def test_this_processors_flags_are_what_their_hash_is_of() -> None:
+    found = Environment.capture(get_target("reference"), ReferenceBackend())
+
+    assert found.flags == cpu_flags()

@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -132,6 +133,65 @@ def test_a_merge_leaves_an_older_generation_behind_the_newest(
 
     assert store.measurements(environment)["a"].rounds == ((1e-3, 2e-3, 3e-3),)
     assert store.rounds_done(environment, KEEP, "a") == {"a": RoundsDone(1, 1, 3)}
+
+
+def measured_on(
+    path: str | Path, environment: Environment, days: list[tuple[int, int]], sample: float
+) -> None:
+    """Rounds of one model, each of a generation and measured on a day of November."""
+    with CostStore(path) as store:
+        for index, (generation, day) in enumerate(days):
+            session = f"{sample} {day}"
+            done = Round("a", "a", index, (sample,), 0.1, generation=generation, session=session)
+            store.add_round(environment, KEEP, done)
+            time = rounds.update().values(measured=datetime(2026, 11, day, tzinfo=UTC))
+            with store.transaction() as connection:
+                connection.execute(time.where(rounds.c.session == session))
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "wanted"),
+    [
+        # A fresh measurement of long ago does not win over one of today, nor does it mix with it.
+        ([(0, 1), (1, 2)], [(0, 9)], {(1.0, 0): 1, (1.0, 1): 1, (2.0, 1): 1}),
+        ([(0, 9)], [(0, 1), (1, 2)], {(2.0, 0): 1, (2.0, 1): 1, (1.0, 1): 1}),
+        # What was measured before it is replaced.
+        ([(0, 3), (1, 5)], [(0, 4)], {(1.0, 0): 1, (2.0, 0): 1, (1.0, 1): 1}),
+        # Two fresh ones of one number are two.
+        ([(0, 1), (1, 3)], [(1, 5)], {(1.0, 0): 1, (1.0, 1): 1, (2.0, 2): 1}),
+        # Generations that were cleaned away leave their numbers.
+        ([(7, 3)], [(0, 1)], {(1.0, 7): 1, (2.0, 6): 1}),
+        ([(0, 1)], [(0, 2)], {(1.0, 0): 1, (2.0, 0): 1}),
+    ],
+)
+def test_the_newest_generation_of_a_merge_is_what_was_measured_last(
+    tmp_path: Path,
+    environment: Environment,
+    where: str,
+    here: list[tuple[int, int]],
+    there: list[tuple[int, int]],
+    wanted: dict[tuple[float, int], int],
+) -> None:
+    measured_on(where, environment, here, sample=1.0)
+    measured_on(tmp_path / "there.sqlite", environment, there, sample=2.0)
+
+    with CostStore(where) as store:
+        merge(store, tmp_path / "there.sqlite")
+        merged = generations(store)
+        merge(store, tmp_path / "there.sqlite")
+        again = generations(store)
+        with CostStore(tmp_path / "there.sqlite") as other:
+            merge(other, where)
+            back = generations(other)
+
+    assert merged == again == back == wanted
+
+
+def generations(store: CostStore) -> dict[tuple[float, int], int]:
+    """How many rounds there are by sample and generation."""
+    with store.transaction() as connection:
+        found = connection.execute(select(rounds.c.samples, rounds.c.generation)).all()
+    return dict(Counter((samples[0], generation) for samples, generation in found))
 
 
 def test_without_a_protocol_what_was_measured_last_counts_not_what_was_merged_last(
