@@ -116,7 +116,8 @@ class Environment:
     def _shown(self, other: "Environment") -> dict[str, object]:
         """What must match, with the flags that only this one has where both are known."""
         shown = self._binding()
-        if self.flags and other.flags and set(self.flags) != set(other.flags):
+        other_flags = self.cpu_flags != other.cpu_flags and set(self.flags) != set(other.flags)
+        if other_flags and self.flags and other.flags:
             alone = [name for name in self.flags if name not in other.flags]
             shown["cpu_flags"] = f"also {' '.join(alone)}" if alone else "no others"
         return shown

@@ -15,7 +15,7 @@ class UnfitError(Exception):
     """A database that cannot be used as a cost store; the text says why."""
 
 
-def prepare(connection: Connection, create: bool = True) -> None:
+def prepare(connection: Connection, create: bool = True, read: bool = False) -> None:
     """Makes a store of an empty database, or brings an older store up to date.
 
     Of several processes that open a store at the same moment one does it, and the others wait.
@@ -24,11 +24,14 @@ def prepare(connection: Connection, create: bool = True) -> None:
     Args:
         connection: In a transaction, which the caller ends.
         create: Whether to make a store of an empty database.
+        read: Whether it is only looked at: one that is up to date is then not touched.
 
     Raises:
         UnfitError: It holds something else, is of a newer version, could not be copied, or is
             empty and not to be filled.
     """
+    if read and _current(connection):
+        return
     lock(connection)
     there = set(inspect(connection).get_table_names())
     if schema_version.name not in there:
@@ -47,6 +50,12 @@ def prepare(connection: Connection, create: bool = True) -> None:
         upgrade(connection, version)
     # A store that cannot be written is refused now, not after the first measurement.
     connection.execute(update(schema_version).values(version=SCHEMA))
+
+
+def _current(connection: Connection) -> bool:
+    if not inspect(connection).has_table(schema_version.name):
+        return False
+    return bool(connection.scalar(select(func.max(schema_version.c.version))) == SCHEMA)
 
 
 def lock(connection: Connection) -> None:

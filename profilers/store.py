@@ -88,19 +88,23 @@ class CostStore:
     changes nothing, so that a run can be killed at any moment and started again.
     """
 
-    def __init__(self, url_or_path: str | Path, *, create: bool = True) -> None:
+    def __init__(
+        self, url_or_path: str | Path, *, create: bool = True, shown: str | Path | None = None
+    ) -> None:
         """Opens a store; creates it where there is none, and brings an older one up to date.
 
         Args:
             url_or_path: A file for SQLite, or the URL of any database that SQLAlchemy knows.
             create: Whether to make a store where there is none.
+            shown: Of what it is a copy that is only looked at, or itself where it is not written:
+                messages call it so. A store that is up to date need not be writable then.
 
         Raises:
             WorkspaceError: It is read-only, damaged, of a newer version, no cost store, or not
                 there and not to be made.
             UsageError: The text is no URL of a known database.
         """
-        self.where = redacted(url_or_path)
+        self.where = redacted(url_or_path if shown is None else shown)
         """What it was opened by, without a password."""
         url = database_url(url_or_path)
         if not create:
@@ -115,7 +119,7 @@ class CostStore:
             ) from error
         try:
             with self.transaction() as connection:
-                prepare(connection, create)
+                prepare(connection, create, read=shown is not None)
         except BaseException:
             self._engine.dispose()
             raise

@@ -1,5 +1,6 @@
 """Copies of a store that may be read, brought up to date and thrown away without touching it."""
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -49,9 +50,13 @@ def _holds_a_store(where: str | Path) -> bool:
 
 
 def _copy(file: Path, copy: Path) -> None:
-    """Copies by SQLite's own means, which see what is still in the write-ahead log."""
+    """Copies by SQLite's own means, which see what is still in the write-ahead log.
+
+    Whoever may write the file opens it so, though nothing is written: SQLite then takes its log
+    away again, which it leaves behind otherwise.
+    """
     try:
-        _back_up(f"{file.as_uri()}?mode=ro", copy)
+        _back_up(f"{file.as_uri()}?mode={'rw' if os.access(file, os.W_OK) else 'ro'}", copy)
     except sqlite3.OperationalError:
         if file.with_name(f"{file.name}-wal").exists():
             raise

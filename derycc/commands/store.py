@@ -1,5 +1,6 @@
 """`derycc store`: what was measured, looked at, moved between machines, cleaned and checked."""
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,7 +48,7 @@ def store_list(home: Home, store: StoreText = None, as_json: AsJson = False) -> 
     from derycc.printing_store import summary_data, summary_lines, summary_table
     from profilers.store_summary import summarize
 
-    with frame(), _open(home, store) as opened:
+    with frame(), _read(home, store) as opened:
         found = summarize(opened)
         if as_json:
             print_json(summary_data(found))
@@ -71,7 +72,7 @@ def store_show(
     from derycc.printing_store import environment_lines, models_data, models_table
     from profilers.store_summary import find_environment, models_of
 
-    with frame(), _open(home, store) as opened:
+    with frame(), _read(home, store) as opened:
         environment = find_environment(opened, fingerprint)
         costs = models_of(opened, environment, model)
         if as_json:
@@ -129,7 +130,7 @@ def store_export(
 
     with frame():
         file_format(file, format)
-        with _open(home, store) as opened:
+        with _read(home, store) as opened:
             only = None if environment is None else find_environment(opened, environment)
             fingerprint = None if only is None else only.fingerprint
             count = export_store(opened, file, format, fingerprint)
@@ -245,8 +246,16 @@ def store_check(
             typer.echo(f"The costs of {found.environment.target!r}: {found.validity.text}.")
 
 
+def _read(home: Path, store: str | None) -> AbstractContextManager["CostStore"]:
+    """The store that is meant, for a command that only looks at it."""
+    from derycc.session import COSTS
+    from profilers.store_reading import read_store
+
+    return read_store(store or home / COSTS)
+
+
 def _open(home: Path, store: str | None, create: bool = False) -> "CostStore":
-    """The store that is meant; a command that only looks does not make one."""
+    """The store that is meant, to be written; only a command that fills it makes one."""
     from derycc.session import COSTS
     from profilers.store import CostStore
 
