@@ -1,7 +1,6 @@
 """A session: from the options of a command to a workbench."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from profilers.selection import Limit
 from profilers.store import CostStore
 from profilers.store_copy import snapshot
 from targets.errors import UsageError, WorkspaceError
+from targets.scratch import scratch_folder
 from targets.target import get_target
 
 FEW_IMAGES = 1000
@@ -119,10 +119,10 @@ def _places(options: Options, dry: bool) -> Iterator[tuple[Path, str | Path]]:
     if not dry:
         yield options.home, options.costs
         return
-    with tempfile.TemporaryDirectory(prefix="derycc-") as temporary:
+    with scratch_folder() as temporary:
         for folder in chain.from_iterable(map(options.home.glob, KNOWN)):
-            shutil.copytree(folder, Path(temporary) / folder.relative_to(options.home))
-        yield Path(temporary), snapshot(options.costs, Path(temporary))
+            shutil.copytree(folder, temporary / folder.relative_to(options.home))
+        yield temporary, snapshot(options.costs, temporary)
 
 
 def make_home(home: Path) -> None:

@@ -1,6 +1,5 @@
 """`derycc store check`: a handful of a zoo's blocks measured again, beside what the store says."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from profilers.profile import profile
 from profilers.store import CostStore
 from profilers.validity import Validity, compare, spread
 from targets.errors import StaleCostsError, UsageError
+from targets.scratch import scratch_folder
 from targets.target import Target
 
 
@@ -93,8 +93,8 @@ def check(options: Options, blocks: int, progress: Progress) -> Checked:
         models = wishes.missing(wanted, wanted.keys - set(chosen))
         rounds = bench.settings.protocol.rounds
         progress.start(f"measuring {len(models)} blocks again", len(models) * rounds)
-        with tempfile.TemporaryDirectory(prefix="derycc-") as folder:
-            now = _measured(bench, models, Path(folder) / "now.sqlite")
+        with scratch_folder() as folder:
+            now = _measured(bench, models, folder / "now.sqlite")
         progress.finish()
     return Checked(environment, compare({key: known[key] for key in chosen}, now))
 
