@@ -174,6 +174,46 @@ def test_a_store_is_copied_while_it_is_open(
             assert other.measurements(environment) == store.measurements(environment)
 
 
+# SQLite wants to make a log beside the file, which it may not: it is read as it lies there.
+COPIER = """
+import os, sys
+from pathlib import Path
+from profilers.store import CostStore
+from profilers.store_copy import snapshot
+
+CostStore("sqlite:///:memory:").close()
+if os.getuid() == 0:
+    os.seteuid(65534)
+copy = snapshot(sys.argv[1], Path(sys.argv[2]))
+with CostStore(copy) as store:
+    print(len(store.environments()))
+"""
+
+
+def test_a_store_in_a_folder_that_may_not_be_written_is_copied(
+    open_folder: Path, environment: Environment, round_of_a: Round
+) -> None:
+    path = open_folder / "archive" / "costs.sqlite"
+    with CostStore(path) as store:
+        store.add_round(environment, KEEP, round_of_a)
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    (open_folder / "copy").mkdir()
+    (open_folder / "copy").chmod(0o777)
+
+    done = subprocess.run(
+        [sys.executable, "-c", COPIER, str(path), str(open_folder / "copy")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path.parent.chmod(0o755)
+
+    assert done.stdout == "1\n"
+    assert [file.name for file in path.parent.iterdir()] == ["costs.sqlite"]
+
+
 def test_where_there_is_no_store_the_copy_is_a_new_one(where: str, tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
 
