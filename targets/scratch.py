@@ -50,17 +50,15 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _sweep(root: Path) -> None:
-    """Removes what dead processes of this user left."""
+    """Removes what this user's dead processes left; not on Windows: signal 0 would end one there."""
     with suppress(OSError):
-        for folder in root.glob("derycc-*"):
+        for folder in root.glob("derycc-*") if sys.platform != "win32" else ():
             named = _NAME.fullmatch(folder.name)
             if named and not _alive(int(named[1])) and _abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _alive(process: int) -> bool:
-    if sys.platform == "win32":
-        return True  # signal 0 would end it there
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -86,10 +84,9 @@ def _abandoned(folder: Path) -> bool:
 
 def _lock(file: int) -> bool:
     """Takes the lock, which ends with the process; False where another process has it."""
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
     return True

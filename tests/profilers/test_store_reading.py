@@ -1,6 +1,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -8,6 +9,7 @@ from sqlalchemy import update
 from profilers.environment import Environment
 from profilers.protocol import Protocol
 from profilers.store import CostStore, Round
+from profilers.store_copy import snapshot
 from profilers.store_reading import read_store
 from profilers.tables import schema_version
 from targets.errors import WorkspaceError
@@ -58,6 +60,27 @@ def test_an_old_store_is_read_and_stays_old(tmp_path: Path) -> None:
         assert len(store.environments()) == 2
 
     assert path.read_bytes() == GOLDEN.read_bytes()
+
+
+def test_a_file_without_a_log_is_copied_where_none_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "archive.sqlite"
+    CostStore(path).close()
+    connect = sqlite3.connect
+
+    def refuse(file: Any, **options: Any) -> sqlite3.Connection:
+        if str(file).startswith("file:") and "immutable" not in str(file):
+            raise sqlite3.OperationalError("unable to open database file")
+        found: sqlite3.Connection = connect(file, **options)
+        return found
+
+    monkeypatch.setattr("profilers.store_copy.sqlite3.connect", refuse)
+    copy = snapshot(path, tmp_path)
+    monkeypatch.undo()
+
+    with CostStore(copy) as store:
+        assert store.environments() == ()
 
 
 def test_a_store_that_is_not_there_is_named(tmp_path: Path) -> None:
