@@ -50,7 +50,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _sweep(root: Path) -> None:
-    """Removes what this user's dead processes left; not on Windows: signal 0 would end one there."""
+    """Removes what this user's dead processes left; not on Windows, where signal 0 ends one."""
     with suppress(OSError):
         for folder in root.glob("derycc-*") if sys.platform != "win32" else ():
             named = _NAME.fullmatch(folder.name)
