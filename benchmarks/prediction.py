@@ -37,8 +37,8 @@ from compiler.progress import Silent
 from compiler.wanted import Wanted
 from compiler.zoo import open_zoo
 from compiler.zoo_profile import ZooProfile
-from profilers.measurement import Measurement
-from profilers.parts import NORMAL_95, Chain
+from profilers.measurement import NORMAL_95, Measurement
+from profilers.parts import Chain
 from profilers.prediction import LatencyPredictor
 from profilers.profile import profile
 from profilers.protocol import Protocol

@@ -13,7 +13,7 @@ from statistics import median
 from compiler.dissection import Block
 from compiler.parts import DonorParts, stitch_part
 from compiler.stitching import StitchShape
-from profilers.parts import NORMAL_95
+from profilers.measurement import NORMAL_95
 from profilers.prediction import LatencyPredictor
 
 UNKNOWN_ERROR = 0.05

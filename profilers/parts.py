@@ -8,9 +8,6 @@ from typing import Literal
 from profilers.measurement import Measurement
 from targets.errors import UsageError
 
-NORMAL_95 = 1.96
-"""Half-width of a normal 95 percent interval in standard errors."""
-
 Kind = Literal["block", "stitch"]
 
 

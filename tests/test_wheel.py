@@ -145,6 +145,17 @@ def test_doctor_leaves_nothing_behind(installation: Installation) -> None:
     assert list(installation.cwd.iterdir()) == []
 
 
+def test_an_old_cost_store_can_be_read_where_the_wheel_is_installed(
+    installation: Installation, tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "tests" / "profilers" / "store_1.sqlite", tmp_path / "costs.sqlite")
+
+    done = installation.run("derycc", "store", "list", "--json", "--home", str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert [each["rounds"] for each in json.loads(done.stdout)["environments"]] == [7, 1]
+
+
 IMPORT_ALL = """
 import importlib, pkgutil, derycc
 OPTIONAL = {"pycuda", "tensorrt", "asyncssh", "ray", "psycopg"}
