@@ -15,6 +15,7 @@ from compiler.candidates import INPUT_NAME, OUTPUT_NAME
 from compiler.design import build_design
 from compiler.donors import Donors
 from compiler.export import export
+from compiler.network import Blueprint
 from compiler.progress import Progress
 from compiler.recipe_parts import Link, RecipeParts, Stretch, chain_of
 from compiler.workbench import Workbench
@@ -96,7 +97,8 @@ class Foretold:
         predictor: what made it.
         pending: what was measured for it.
         noisy: parts whose measurement says of itself that it should not be trusted.
-        recorded: what the build was measured to take; None: no build, or of another target.
+        recorded: what the build was measured to take; None: no build, or measured elsewhere.
+        elsewhere: the target that a build was measured on in another environment; None: in this.
         measured: what the network takes now; None: that was not asked for.
     """
 
@@ -109,7 +111,13 @@ class Foretold:
     pending: Pending
     noisy: int
     recorded: Compared | None
+    elsewhere: str | None
     measured: Compared | None
+
+    @property
+    def held(self) -> int:
+        """Parts whose terms would leave less than the share of their latency alone that counts."""
+        return sum(term.held for term in self.prediction.terms)
 
     def steps(self, blocks: bool = False) -> tuple[Step, ...]:
         """The waterfall, with a step for every stretch, or for every part."""
@@ -168,6 +176,7 @@ class Foretelling:
             pending,
             sum(cost.noisy for cost in costs.values()),
             self._recorded(prediction),
+            self._elsewhere(),
             self._measured(prediction) if whole else None,
         )
 
@@ -199,12 +208,18 @@ class Foretelling:
 
     def _recorded(self, prediction: Prediction) -> Compared | None:
         said = self._subject.manifest
-        if said is None or said.target != str(self._bench.target):
+        if said is None or self._elsewhere() is not None:
             return None
         latency = said.latency
         return Compared.of(
             prediction, latency.measured_us, latency.measured_interval_us, latency.noisy
         )
+
+    def _elsewhere(self) -> str | None:
+        said = self._subject.manifest
+        if said is None or said.environment == self._bench.table.environment.fingerprint:
+            return None
+        return said.target
 
     def _measured(self, prediction: Prediction) -> Compared:
         bench, model = self._bench, self._whole()
@@ -255,29 +270,47 @@ def open_foretelling(
     if not dry:
         make_home(options.home)
     donors = Donors(subject.zoo)
-    zoo = _profiled(donors, subject.sizes)
-    told = replace(options, sizes=subject.sizes)
-    with open_workbench(told, progress, dry, zoo) as bench:
+    zoo, sizes = _ground(subject, donors, progress)
+    with open_workbench(replace(options, sizes=sizes), progress, dry, zoo) as bench:
         if zoo == subject.zoo:
             bench.donors = donors  # dissected already
         yield Foretelling(subject, donors, bench)
 
 
-def _profiled(donors: Donors, sizes: Sequence[int]) -> Zoo:
-    """The donors that can be cut at all of these sizes; parts of others are measured alone.
+def _ground(subject: Subject, donors: Donors, progress: Progress) -> tuple[Zoo, tuple[int, ...]]:
+    """Which donors are profiled, and at which input sizes: what prediction rests on.
+
+    A donor of a recipe need not take the recipe's input: its segments are fed by others. Those that
+    do not are left out, and where no donor does, the first one's own size is taken.
 
     Raises:
-        ZooError: none of them can.
+        ZooError: no donor can be cut at any of these sizes.
     """
-    able, refused = [], []
-    for model in donors.zoo:
-        try:
-            for size in sizes:
-                donors.dissection(model.name, size)
-        except ZooError as error:
-            refused.append(error)
-            continue
-        able.append(model)
-    if not able:
-        raise refused[0]
-    return Zoo(tuple(able))
+    if isinstance(subject.design, Blueprint):
+        return subject.zoo, subject.sizes
+    progress.start("looking for donors that take the input", None)
+    first = donors.model(subject.design.donors[0]).preprocessing.input_size
+    zoo, sizes = _able(donors, subject.sizes), subject.sizes
+    if not zoo.models:
+        zoo, sizes = _able(donors, (first,)), (first,)
+    progress.finish()
+    if not zoo.models:
+        raise ZooError(
+            f"No donor of {subject.what} can be cut at {first} px, so nothing can be profiled that "
+            "a prediction could rest on. Name other donors with --zoo."
+        )
+    return zoo, sizes
+
+
+def _able(donors: Donors, sizes: Sequence[int]) -> Zoo:
+    """The donors that can be cut at all of these sizes."""
+    return Zoo(tuple(model for model in donors.zoo if _takes(donors, model.name, sizes)))
+
+
+def _takes(donors: Donors, name: str, sizes: Sequence[int]) -> bool:
+    try:
+        for size in sizes:
+            donors.dissection(name, size)
+    except ZooError:
+        return False
+    return True

@@ -3,41 +3,49 @@
 from dataclasses import asdict
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from derycc.console import milliseconds, table
 from derycc.predicting import Compared, Foretold, Pending
 from derycc.waterfall import Step
+from profilers.prediction import LatencyPredictor
 
 _BAR = 24
+_COLUMNS = (
+    *("", "what", ">alone", ">context", ">deviation", ">total", ">running", ">share"),
+    "start to end",
+)
 
 
-def predict_table(told: Foretold, blocks: bool = False) -> Table:
-    """A row for every step, each bar beginning where the one before it ends."""
+def predict_table(told: Foretold, blocks: bool = False, mark: str = "█") -> Table:
+    """A row for every step, each bar beginning where the one before it ends.
+
+    Args:
+        told: the prediction.
+        blocks: a row for every part.
+        mark: what bars are made of.
+    """
     steps, whole = told.steps(blocks), told.prediction.median_us
-    rows = [_row(step, whole) for step in steps]
+    own_size = f" at {told.input_size} px"
+    rows = [
+        (*_words(step, own_size), *_numbers(step, whole), _bar(step, whole, mark)) for step in steps
+    ]
     low, high = told.prediction.interval_us
-    interval = f"{milliseconds(low)} to {milliseconds(high)}"
-    rows.append(("predicted", f"95 %: {interval}", "", "", "", milliseconds(whole), "", ""))
-    columns = (
-        "",
-        "what",
-        ">alone",
-        ">context",
-        ">deviation",
-        ">total",
-        ">share",
-        "start to end",
-    )
-    return table(f"Latency of {told.network} on {told.target}", columns, rows)
+    interval = f"95 % interval {milliseconds(low)} to {milliseconds(high)}"
+    rows.append(("predicted", interval, "", "", "", _us(whole), _us(whole), "", ""))
+    title = f"Latency of {told.network} on {told.target}, in microseconds"
+    return table(escape(title), _COLUMNS, rows)
 
 
 def predict_lines(told: Foretold) -> list[str]:
     """What was measured beside it, and where the numbers come from."""
     lines = [
         *_compared("recorded", told.recorded),
+        *_elsewhere(told),
         *_compared("measured now", told.measured),
         _source(told),
+        *_held(told),
     ]
     if told.noisy:
         lines.append(
@@ -49,7 +57,8 @@ def predict_lines(told: Foretold) -> list[str]:
 
 def predict_data(told: Foretold, blocks: bool = False) -> dict[str, Any]:
     """A prediction for `--json`."""
-    predictor, prediction = told.predictor, told.prediction
+    predictor, prediction, pending = told.predictor, told.prediction, told.pending
+    whole = prediction.median_us
     return {
         "network": told.network,
         "input_size": told.input_size,
@@ -59,9 +68,15 @@ def predict_data(told: Foretold, blocks: bool = False) -> dict[str, Any]:
         "context": asdict(predictor.context),
         "left_out_error": predictor.relative_error,
         "left_out_networks": len(predictor.left_out),
+        "measured_first": {"zoo": pending.zoo, "parts": list(pending.parts)},
         "noisy_parts": told.noisy,
-        "steps": [asdict(step) for step in told.steps(blocks)],
+        "held_parts": told.held,
+        "steps": [
+            {**asdict(step), "end_us": step.end_us, "share": step.total_us / whole}
+            for step in told.steps(blocks)
+        ],
         "recorded": None if told.recorded is None else asdict(told.recorded),
+        "recorded_elsewhere": told.elsewhere,
         "measured": None if told.measured is None else asdict(told.measured),
     }
 
@@ -77,28 +92,34 @@ def pending_lines(pending: Pending) -> list[str]:
         lines.append("Would measure the whole network.")
     if not (pending.zoo or pending.parts or pending.whole):
         lines.append("Everything it needs is measured already.")
-    lines.append(f"About {pending.seconds:.0f} s. Nothing was measured (--dry-run).")
+    lines.append(f"At most {pending.seconds:.0f} s. Nothing was measured (--dry-run).")
     return lines
 
 
-def _row(step: Step, whole_us: float) -> tuple[str, ...]:
-    alone = "" if step.alone_us is None else f"{step.alone_us:,.0f} us"
+def _words(step: Step, own_size: str) -> tuple[str, str]:
+    estimated = " (estimated)" if step.parts and step.estimated == step.parts else ""
+    return step.name, step.what.removesuffix(own_size) + estimated
+
+
+def _numbers(step: Step, whole_us: float) -> tuple[str, ...]:
     return (
-        step.name,
-        step.what + (" (estimated)" if step.parts and step.estimated == step.parts else ""),
-        alone,
-        f"{step.context_us:+,.0f} us",
-        f"{step.deviation_us:+,.0f} us",
-        milliseconds(step.total_us),
+        "" if step.alone_us is None else _us(step.alone_us),
+        f"{step.context_us:+,.1f}",
+        f"{step.deviation_us:+,.1f}",
+        _us(step.total_us),
+        _us(step.end_us),
         f"{100 * step.total_us / whole_us:.1f} %",
-        _bar(step, whole_us),
     )
 
 
-def _bar(step: Step, whole_us: float) -> str:
-    begin = round(_BAR * step.start_us / whole_us)
+def _us(us: float) -> str:
+    return f"{us:,.1f}"
+
+
+def _bar(step: Step, whole_us: float, mark: str) -> str:
+    begin = min(round(_BAR * step.start_us / whole_us), _BAR - 1)
     end = max(round(_BAR * step.end_us / whole_us), begin + 1)
-    return " " * begin + "█" * (end - begin)
+    return " " * begin + mark * (end - begin)
 
 
 def _compared(when: str, compared: Compared | None) -> list[str]:
@@ -113,16 +134,45 @@ def _compared(when: str, compared: Compared | None) -> list[str]:
     ]
 
 
+def _elsewhere(told: Foretold) -> list[str]:
+    if told.elsewhere is None:
+        return []
+    return [
+        f"recorded: not compared, since the build was measured on {told.elsewhere} in another "
+        "environment (see derycc store list)."
+    ]
+
+
 def _source(told: Foretold) -> str:
     steps = told.steps()
     parts, estimated = sum(s.parts for s in steps), sum(s.estimated for s in steps)
-    error = told.predictor.relative_error
-    known = (
-        "no whole network tells how far to trust it"
-        if error is None
-        else f"{len(told.predictor.left_out)} whole networks, left out of the fit one by one, are "
-        f"predicted to {100 * error:.1f} %"
-    )
     return (
-        f"{parts - estimated} of {parts} parts were measured alone, {estimated} estimated; {known}."
+        f"{parts - estimated} of {parts} parts were measured alone, {estimated} estimated"
+        f"{_first(told.pending)}; {_trust(told.predictor)}."
     )
+
+
+def _first(pending: Pending) -> str:
+    """What had to be measured before the prediction could be made."""
+    if not (pending.zoo or pending.parts):
+        return ""
+    return f" ({pending.zoo} models of the profile and {len(pending.parts)} parts just now)"
+
+
+def _trust(predictor: LatencyPredictor) -> str:
+    error, seen = predictor.relative_error, len(predictor.left_out)
+    if error is None:
+        return "no whole network tells how far to trust it"
+    who = "one whole network, left out of the fit, is"
+    if seen > 1:
+        who = f"{seen} whole networks, left out of the fit one by one, are"
+    return f"{who} predicted to {100 * error:.1f} %"
+
+
+def _held(told: Foretold) -> list[str]:
+    if not told.held:
+        return []
+    return [
+        f"{told.held} parts would cost next to nothing inside a network: of each, a twentieth of "
+        "its latency alone counts, so that its row adds up to less than its total."
+    ]

@@ -46,8 +46,16 @@ class Term:
     @property
     def total_us(self) -> float:
         """What it costs inside a network, never less than a share of its latency alone."""
-        total = self.alone_us + self.context_us + self.deviation_us
-        return max(total, _LEAST_SHARE * self.alone_us)
+        return max(self._sum_us, _LEAST_SHARE * self.alone_us)
+
+    @property
+    def held(self) -> bool:
+        """Whether its terms sum up to less than that share."""
+        return self._sum_us < _LEAST_SHARE * self.alone_us
+
+    @property
+    def _sum_us(self) -> float:
+        return self.alone_us + self.context_us + self.deviation_us
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def predict(
     data: Data = None,
     quick: Quick = False,
     store: StoreText = None,
-    weights: WeightsText = "pretrained",
+    weights: WeightsText = "random",
     measure: Measure = False,
     blocks: Blocks = False,
     dry_run: DryRun = False,
@@ -86,5 +86,6 @@ def _show(found: "Foretold", blocks: bool, as_json: bool) -> None:
     if as_json:
         print_json(predict_data(found, blocks))
         return
-    stdout().print(predict_table(found, blocks))
+    console = stdout()
+    console.print(predict_table(found, blocks, "#" if console.options.ascii_only else "█"))
     typer.echo("\n".join(predict_lines(found)))
