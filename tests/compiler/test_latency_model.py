@@ -41,10 +41,10 @@ def test_a_pure_donor_keeps_its_own_interval(
 
 
 @given(
-    engine=st.floats(0, 50),
-    edge=st.floats(0, 1e-3),
-    weight=st.floats(0, 1e-3),
-    node=st.floats(0, 5),
+    engine=st.floats(0, 50, allow_subnormal=False),
+    edge=st.floats(0, 1e-3, allow_subnormal=False),
+    weight=st.floats(0, 1e-3, allow_subnormal=False),
+    node=st.floats(0, 5, allow_subnormal=False),
 )
 def test_arcs_add_up_to_what_the_predictor_says(
     toys: tuple[Dissection, Dissection], engine: float, edge: float, weight: float, node: float

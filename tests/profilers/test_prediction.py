@@ -17,7 +17,11 @@ ALONE = PartCosts.learn(PARTS, {one.key: Cost(alone_us(one), 0.5) for one in PAR
 RULE = Context(engine_us=4.0, edge_byte_us=1e-3, weight_byte_us=2e-4, node_us=1.5)
 
 coefficients = st.builds(
-    Context, st.floats(0, 20), st.floats(0, 5e-3), st.floats(0, 1e-3), st.floats(0, 5)
+    Context,
+    st.floats(0, 20, allow_subnormal=False),
+    st.floats(0, 5e-3, allow_subnormal=False),
+    st.floats(0, 1e-3, allow_subnormal=False),
+    st.floats(0, 5, allow_subnormal=False),
 )
 
 

@@ -9,7 +9,7 @@ PACE = Pace(round_seconds=2.0, model_seconds=1.0)
 
 keys = st.text("abcdef", min_size=1, max_size=2)
 lacking = st.dictionaries(keys, st.integers(1, 5), max_size=10)
-priorities = st.dictionaries(keys, st.floats(-10, 10), max_size=10)
+priorities = st.dictionaries(keys, st.floats(-10, 10, allow_subnormal=False), max_size=10)
 
 
 def test_the_most_important_models_that_fit_are_chosen() -> None:
@@ -37,7 +37,7 @@ def test_the_slowest_pace_runs_to_the_protocols_limits() -> None:
     assert pace.round_seconds == pytest.approx(1.5 + 3 * 0.6)
 
 
-@given(missing=lacking, priority=priorities, seconds=st.floats(0, 100))
+@given(missing=lacking, priority=priorities, seconds=st.floats(0, 100, allow_subnormal=False))
 def test_what_is_chosen_fits_and_one_more_would_not(
     missing: dict[str, int], priority: dict[str, float], seconds: float
 ) -> None:
