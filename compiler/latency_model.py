@@ -98,7 +98,7 @@ class LatencyModel:
     def _margin_us(self) -> float:
         """Half of the 95 percent interval of a prediction, for a network of usual latency."""
         usual = [whole.median_us for whole in self.wholes.values()] or [
-            self.predictor.predict(chain).median_us for chain in self._chains.values()
+            self.predictor.expected_us(chain) for chain in self._chains.values()
         ]
         return NORMAL_95 * self.error * median(usual)
 

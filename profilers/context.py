@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
+from profilers.least_squares import non_negative
 from profilers.part_costs import PartCosts
 from profilers.parts import Chain, Cost, Observation, Part, inner_bytes
 
@@ -60,9 +60,7 @@ class Context:
         rows = np.array([_row(observation) for observation in seen])
         gaps = np.array([o.cost.median_us - _sum(o.chain, alone) for o in seen])
         errors = np.array([_error(o.cost) for o in seen])
-        scale = np.maximum(np.abs(rows).max(axis=0), np.finfo(float).tiny)
-        found, _ = nnls(rows / scale / errors[:, None], gaps / errors)
-        return Context(*(found / scale).tolist())
+        return Context(*non_negative(rows / errors[:, None], gaps / errors).tolist())
 
 
 def _row(observation: Observation) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from math import hypot
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from profilers.least_squares import Matrix, Vector
 from profilers.part_costs import PartCosts
 from profilers.parts import Chain, Observation, Part, distinct
 
@@ -24,9 +25,6 @@ LEAST_WHOLES = 6
 """With fewer whole networks the share is taken on trust."""
 
 _LEAST_WHOLE_ERROR = 0.005  # relative: a network is not known more closely than this
-
-Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)

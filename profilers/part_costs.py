@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
+from profilers.least_squares import Matrix, Vector, non_negative
 from profilers.parts import Cost, Kind, Part
 from targets.errors import UsageError
 
 _LEAST_ERROR = 0.05
 _NO_ERROR_KNOWN = 0.5
 _FOLDS = 10
-
-Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,5 @@ def _held_out_error(terms: Matrix) -> float:
 
 
 def _solve(terms: Matrix) -> Vector:
-    """Non-negative coefficients that bring every row closest to one; columns are scaled."""
-    scale = np.maximum(terms.max(axis=0), np.finfo(float).tiny)
-    solution, _ = nnls(terms / scale, np.ones(len(terms)))
-    return np.asarray(solution / scale)
+    """Coefficients that bring every row closest to one."""
+    return non_negative(terms, np.ones(len(terms)))

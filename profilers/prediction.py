@@ -144,6 +144,10 @@ class LatencyPredictor:
         """What a network costs beside its parts."""
         return self.context.outside(chain)
 
+    def expected_us(self, chain: Chain) -> float:
+        """The latency to expect of a chain of parts."""
+        return self.outside_us(chain) + fsum(self.term(part).total_us for part in chain)
+
     def predict(self, chain: Chain) -> Prediction:
         """The latency of a chain of parts, with an interval."""
         terms = tuple(self.term(part) for part in chain)
@@ -177,27 +181,19 @@ class LatencyPredictor:
         return max(1.0, sqrt(fsum(squares) / len(squares)))
 
     def _error_us(self, chain: Chain) -> float:
-        own = _OWN_ERROR * (self.outside_us(chain) + fsum(self.term(p).total_us for p in chain))
+        own = _OWN_ERROR * self.expected_us(chain)
         return sqrt(self._deviations.variance(chain) + own * own)
 
     def _without(self, index: int) -> LeftOut:
         seen = self._observations[index]
         others = _fit(self.alone, (*self._observations[:index], *self._observations[index + 1 :]))
-        predicted = others.outside_us(seen.chain) + fsum(
-            others.term(part).total_us for part in seen.chain
-        )
         error = sqrt(others._error_us(seen.chain) ** 2 + seen.cost.error_us**2)
-        return LeftOut(seen.name, predicted, seen.cost.median_us, error)
+        return LeftOut(seen.name, others.expected_us(seen.chain), seen.cost.median_us, error)
 
 
 def _fit(alone: PartCosts, observations: Sequence[Observation]) -> LatencyPredictor:
     context = Context.fit(observations, alone)
     wholes = [seen for seen in observations if seen.whole]
     bare = LatencyPredictor(alone, context, Deviations(alone, (), ()))
-    gaps = [
-        seen.cost.median_us
-        - bare.outside_us(seen.chain)
-        - fsum(bare.term(part).total_us for part in seen.chain)
-        for seen in wholes
-    ]
+    gaps = [seen.cost.median_us - bare.expected_us(seen.chain) for seen in wholes]
     return LatencyPredictor(alone, context, Deviations.fit(alone, wholes, gaps))
