@@ -8,7 +8,6 @@ machine from better times. Run it where nothing else runs: the measurement alone
     python benchmarks/noise_honesty.py [--target cpu:threads=1] [--quick]
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from backends.model import ExportedModel
-from benchmarks.profiled_blocks import blocks, machine, told, write
+from benchmarks.profiled_blocks import blocks, machine, parser, told, write
 from profilers.measurement import NOISY_CONTENTION, Measurement
 from profilers.profile import profile
 from profilers.protocol import Protocol
@@ -36,10 +35,7 @@ Costs = Mapping[str, Measurement]
 
 def main() -> None:
     """Measure under every load, compare, print, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", default="cpu:threads=1")
-    parser.add_argument("--quick", action="store_true", help="few blocks; writes nothing")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "few blocks").parse_args()
     target = get_target(arguments.target)
     models = blocks(DONORS[:1], [64])[::6] if arguments.quick else blocks(DONORS, [224])
     protocol = Protocol.quick() if arguments.quick else PROTOCOL

@@ -14,7 +14,6 @@ older than the network. Beside the predictor stand
     python benchmarks/prediction.py [--target cpu:threads=1] [--networks 64] [--quick]
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks.profiled_blocks import machine, told, write
+from benchmarks.profiled_blocks import machine, parser, told, write
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache
 from compiler.chains import exported_network, random_networks
@@ -91,11 +90,9 @@ class Case:
 
 def main() -> None:
     """Measure, predict, print, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", default="cpu:threads=1")
-    parser.add_argument("--networks", type=int, default=64, help="stitched ones to predict")
-    parser.add_argument("--quick", action="store_true", help="two small donors; writes nothing")
-    arguments = parser.parse_args()
+    options = parser(__doc__, "two small donors")
+    options.add_argument("--networks", type=int, default=64, help="stitched ones to predict")
+    arguments = options.parse_args()
     target = get_target(arguments.target)
     names, size, count = DONORS, 224, arguments.networks
     if arguments.quick:

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,6 +21,14 @@ from profilers.profile import ProfileProgress
 from targets.target import Target
 
 RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def parser(description: str | None, quick: str) -> ArgumentParser:
+    """The options that these benchmarks share; `quick` says what `--quick` measures."""
+    made = ArgumentParser(description=description)
+    made.add_argument("--target", default="cpu:threads=1")
+    made.add_argument("--quick", action="store_true", help=f"{quick}; writes nothing")
+    return made
 
 
 def blocks(architectures: Sequence[str], sizes: Sequence[int]) -> list[ExportedModel]:

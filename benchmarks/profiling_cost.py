@@ -10,7 +10,6 @@ no sentinel between its blocks and no further rounds either.
     python benchmarks/profiling_cost.py [--target cpu:threads=1] [--quick]
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from backends.model import ExportedModel
-from benchmarks.profiled_blocks import blocks, machine, told, write
+from benchmarks.profiled_blocks import blocks, machine, parser, told, write
 from compiler.demo_zoo import DEMO_DONORS
 from profilers.measurement import Measurement
 from profilers.profile import profile
@@ -38,10 +37,7 @@ Costs = Mapping[str, Measurement]
 
 def main() -> None:
     """Measure both ways, print, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", default="cpu:threads=1")
-    parser.add_argument("--quick", action="store_true", help="one small donor; writes nothing")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "one small donor").parse_args()
     target = get_target(arguments.target)
     names = [donor.architecture for donor in DEMO_DONORS]
     sizes = sorted({donor.preprocessing.input_size for donor in DEMO_DONORS})

@@ -8,7 +8,6 @@ are apart.
     python benchmarks/repeatability.py [--target cpu:threads=1] [--quick]
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.profiled_blocks import blocks, machine, told, write
+from benchmarks.profiled_blocks import blocks, machine, parser, told, write
 from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.protocol import Protocol
@@ -32,10 +31,7 @@ Pair = tuple[Measurement, Measurement]
 
 def main() -> None:
     """Measure twice, compare, print, and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", default="cpu:threads=1")
-    parser.add_argument("--quick", action="store_true", help="a small donor; writes nothing")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "a small donor").parse_args()
     target = get_target(arguments.target)
     models = blocks(DONORS[:1], [64]) if arguments.quick else blocks(DONORS, [224])
     protocol = Protocol.quick() if arguments.quick else PROTOCOL

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -68,8 +68,11 @@ class Assembly:
 
     def to_json(self) -> str:
         """The answer as `derycc solve --json` prints it; `from_json` reads an equal one."""
-        content = {"format": FORMAT, **asdict(self), "costs": dict(self.costs)}
-        return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(self.content(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    def content(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {"format": FORMAT, **asdict(self), "costs": dict(self.costs)}
 
     @classmethod
     def from_json(cls, text: str) -> Assembly:

@@ -15,8 +15,8 @@ from compiler.compatibility import Rule
 from compiler.dissection import Block, Cut
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN, ExportedDonor, export
-from compiler.spread import spread
 from compiler.stitching import Stitch, StitchShape
+from profilers.spread import spread
 from targets.errors import UnknownNameError, UsageError
 
 STITCH_SAMPLES = 24

@@ -216,9 +216,7 @@ class Candidates:
     def _exported(self, design: Design) -> ExportedModel:
         path = self._folder(design) / MODEL
         if not path.exists():
-            spec = TensorSpec(INPUT_NAME, (1, 3, design.input_size, design.input_size))
-            model = export(self.network(design), spec, "network", OUTPUT_NAME)
-            write_atomic(path, model.onnx)
+            write_atomic(path, export_network(self.network(design), design).onnx)
         return ExportedModel.from_bytes(path.read_bytes(), name=str(design))
 
     def _ensure(self, design: Design) -> None:
@@ -281,6 +279,14 @@ class Candidates:
         hashes = tuple(model.identity for model in models)
         key = digest(str(design), hashes, self._images, self.reference, TOOLCHAIN)
         return self._cache.path("networks", key)
+
+
+def export_network(
+    network: DesignedNetwork, design: Design, name: str = "network"
+) -> ExportedModel:
+    """A design's torch network as the graph that is measured, verified and emitted."""
+    spec = TensorSpec(INPUT_NAME, (1, 3, design.input_size, design.input_size))
+    return export(network, spec, name, OUTPUT_NAME)
 
 
 def answer(network: DesignedNetwork, images: ImageSet) -> Logits:

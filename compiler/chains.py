@@ -16,9 +16,9 @@ from compiler.compatibility import Rule
 from compiler.dissection import INPUT, OUTPUT, Cut, Dissection
 from compiler.network import Blueprint, Segment
 from compiler.parts import DonorParts
-from compiler.spread import spread
 from compiler.stitching import StitchShape
 from profilers.parts import Part
+from profilers.spread import spread
 
 WINDOWS = 12
 NETWORKS = 6

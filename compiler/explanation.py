@@ -13,7 +13,7 @@ from compiler.closed_loop import Believed
 from compiler.dissection import Block
 from compiler.latency_model import Interval
 from compiler.problem import Problem
-from compiler.refusal import lifted
+from compiler.refusal import lifted, without_demands
 from compiler.search_space import Space
 from targets.amounts import WORDS
 from targets.budget import Budget
@@ -208,13 +208,7 @@ class Explainer:
         ]
         if budget.donors is not None:
             found.append(("donors", float(budget.donors), False, replace(budget, donors=None)))
-        for name in budget.required:
-            left = tuple(other for other in budget.required if other != name)
-            found.append((f"with {name}", None, False, replace(budget, required=left)))
-        for name in budget.excluded:
-            left = tuple(other for other in budget.excluded if other != name)
-            found.append((f"without {name}", None, False, replace(budget, excluded=left)))
-        return found
+        return found + [(name, None, False, left) for name, left in without_demands(budget)]
 
 
 def bound_text(name: str) -> str:

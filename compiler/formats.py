@@ -48,8 +48,17 @@ def checked_content(text: str, where: str, expected: str) -> Mapping[str, Any]:
     Raises:
         UsageError: no JSON, or another format.
     """
+    return check_format(parsed(text, where, expected), where, expected)
+
+
+def parsed(text: str, where: str, expected: str, **how: Any) -> Any:
+    """What a JSON text says; `how` goes to `json.loads`.
+
+    Raises:
+        UsageError: it is no JSON.
+    """
     try:
-        content = json.loads(text)
+        return json.loads(text, **how)
     except json.JSONDecodeError as error:
         raise UsageError(
             f"{where} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}. "
@@ -57,9 +66,17 @@ def checked_content(text: str, where: str, expected: str) -> Mapping[str, Any]:
         ) from error
     except RecursionError as error:
         raise UsageError(f"{where} is nested too deeply. Give a {expected} file.") from error
+
+
+def check_format(content: Any, where: str, expected: str) -> Mapping[str, Any]:
+    """The content, if it says that it is of this format.
+
+    Raises:
+        UsageError: it says another format, or none.
+    """
     found = content.get("format") if isinstance(content, Mapping) else None
     if found != expected:
-        said = f"the format {found!r}" if found is not None else "no format"
+        said = f"the format {found!r:.60}" if found is not None else "no format"
         raise UsageError(
             f'{where} has {said}; this version reads "format": "{expected}". '
             "Convert the file, or use the version of derycc that wrote it."

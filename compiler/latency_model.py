@@ -7,6 +7,7 @@ block at the input, what its output's edge costs to the block at the output.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import fsum
 from statistics import median
 
@@ -94,7 +95,7 @@ class LatencyModel:
         alone = fsum(self.predictor.alone.of(part).median_us for part in self._chains[model, size])
         return alone / self.wholes[model, size].median_us - 1.0
 
-    @property
+    @cached_property
     def _margin_us(self) -> float:
         """Half of the 95 percent interval of a prediction, for a network of usual latency."""
         usual = [whole.median_us for whole in self.wholes.values()] or [

@@ -26,8 +26,8 @@ from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError, 
 # pydantic refuses typing.TypedDict below Python 3.12.
 from typing_extensions import TypedDict
 
-from compiler.formats import first_fault, read_text
-from compiler.strict_json import check_format, parse
+from compiler.formats import check_format, first_fault, read_text
+from compiler.strict_json import parse
 from targets.errors import UsageError
 
 FORMAT = "derycc.problem/1"

@@ -55,6 +55,18 @@ def lifted(limits: Budget, resource: str) -> Budget:
     return replace(limits, **free)
 
 
+def without_demands(limits: Budget) -> list[tuple[str, Budget]]:
+    """Donors that must, or must not, be there, each in words and with the limits without it."""
+    found = []
+    for name in limits.required:
+        left = tuple(other for other in limits.required if other != name)
+        found.append((f"with {name}", replace(limits, required=left)))
+    for name in limits.excluded:
+        left = tuple(other for other in limits.excluded if other != name)
+        found.append((f"without {name}", replace(limits, excluded=left)))
+    return found
+
+
 def refusal(question: Question, limits: Budget) -> str:
     """What to tell a user whose budget no network is within."""
     others = _single(question, limits)
@@ -122,16 +134,11 @@ def _other_single(question: Question, limits: Budget) -> list[str]:
 
 def _donors_single(question: Question, limits: Budget) -> list[str]:
     """The same of donors that must, or must not, be there."""
-    found = []
-    for name in limits.required:
-        left = tuple(other for other in limits.required if other != name)
-        if question.any(replace(limits, required=left)).found:
-            found.append(f"not with {name}")
-    for name in limits.excluded:
-        left = tuple(other for other in limits.excluded if other != name)
-        if question.any(replace(limits, excluded=left)).found:
-            found.append(f"not without {name}")
-    return found
+    return [
+        f"not {demand}"
+        for demand, relaxed in without_demands(limits)
+        if question.any(relaxed).found
+    ]
 
 
 def _alone(question: Question, limits: Budget) -> list[str]:

@@ -6,10 +6,9 @@ read, so that whoever checks the content can say where they stand.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
+from compiler.formats import parsed
 from targets.errors import UsageError
 
 LONGEST_NUMBER = 400
@@ -32,31 +31,9 @@ def parse(text: str, where: str, expected: str) -> Any:
         UsageError: it is no strict JSON.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
-    except json.JSONDecodeError as error:
-        raise UsageError(
-            f"{where} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}. "
-            f"Correct it there, or give a {expected} file."
-        ) from error
-    except RecursionError as error:
-        raise UsageError(f"{where} is nested too deeply. Give a {expected} file.") from error
+        return parsed(text, where, expected, object_pairs_hook=_object, parse_int=_integer)
     except _Fault as fault:
         raise UsageError(f"{where} is not usable: {fault}") from fault
-
-
-def check_format(content: Any, where: str, expected: str) -> None:
-    """Refuse content of another format.
-
-    Raises:
-        UsageError: it says another format, or none.
-    """
-    found = content.get("format") if isinstance(content, Mapping) else None
-    if found != expected:
-        said = f"the format {found!r:.60}" if found is not None else "no format"
-        raise UsageError(
-            f'{where} has {said}; this version reads "format": "{expected}". '
-            "Convert the file, or use the version of derycc that wrote it."
-        )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from compiler.export import TOOLCHAIN
 from compiler.network import Blueprint
 from compiler.parts import DonorParts, Parts
 from compiler.progress import Progress
-from compiler.spread import spread
 from compiler.stitching import StitchShape
+from profilers.spread import spread
 
 FLOAT, INT8 = "fp32", "int8"
 

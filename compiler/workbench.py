@@ -81,7 +81,7 @@ class Workbench:
         self.donors = Donors(zoo)
         self.progress = progress
         self._photographs = photographs
-        self._cache = Cache(settings.home / "cache")
+        self.cache = Cache(settings.home / "cache")
 
     @property
     def photographs(self) -> Photographs:
@@ -95,8 +95,8 @@ class Workbench:
         """Measures this zoo on this target."""
         settings = self.settings
         return ZooProfile(
-            BlockExports(self.donors, self._cache, self._calibrating),
-            self._cache,
+            BlockExports(self.donors, self.cache, self._calibrating),
+            self.cache,
             self.target,
             self.store,
             settings.sizes,
@@ -147,7 +147,7 @@ class Workbench:
         return Candidates(
             self.donors,
             self.photographs,
-            self._cache,
+            self.cache,
             self.target,
             self.store,
             self.settings.whole_protocol,
@@ -195,7 +195,7 @@ class Workbench:
         own = {model.name: model.preprocessing.input_size for model in self.zoo}
         chosen = {name: size if size in sizes else largest for name, size in own.items()}
         images = self.photographs.calibration
-        return zoo_similarity(self.donors, images, self._cache, self.progress, sizes=chosen)
+        return zoo_similarity(self.donors, images, self.cache, self.progress, sizes=chosen)
 
     def loop(self, belief: Belief) -> ClosedLoop:
         """The closed loop over this workbench's networks."""
@@ -227,7 +227,7 @@ class Workbench:
     def _options(self, size: int) -> tuple[StitchOption, ...]:
         dissections = [self.donors.dissection(name, size) for name in self.donors.names]
         cuts = {(d.name, cut.name): cut for d in dissections for cut in d.cuts}
-        rows = self._cache.json("stitches", self._options_key(size), lambda: self._fit(size))
+        rows = self.cache.json("stitches", self._options_key(size), lambda: self._fit(size))
         return tuple(
             StitchOption(size, a, cuts[a, source], b, cuts[b, target], r2)
             for a, source, b, target, r2 in rows

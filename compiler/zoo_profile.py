@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 
 from backends.model import ExportedModel
-from backends.registry import get_backend
 from compiler.block_exports import Activation, BlockExports
 from compiler.cache import Cache
 from compiler.compatibility import PairRule, Rule
@@ -22,6 +21,7 @@ from profilers.prediction import LatencyPredictor
 from profilers.profile import ProfilePlan, plan, profile
 from profilers.protocol import Protocol
 from profilers.store import CostStore
+from profilers.surroundings import capture
 from targets.target import Target
 
 SEED = 0
@@ -63,13 +63,13 @@ class ZooProfile:
         """Everything to measure; donors that nobody has exported yet are exported."""
         return self._wishes.wanted(self._sizes, progress)
 
-    def models(self, wanted: Wanted) -> list[ExportedModel]:
-        """Everything that is wanted as ONNX, whatever is measured already."""
-        return self._wishes.missing(wanted, frozenset())
+    def models(self, wanted: Wanted, without: frozenset[str] = frozenset()) -> list[ExportedModel]:
+        """Everything that is wanted as ONNX, but for some structures."""
+        return self._wishes.missing(wanted, without)
 
     def plan(self, wanted: Wanted, budget_seconds: float | None = None) -> ProfilePlan:
         """What measuring would take; measures nothing."""
-        missing = self._wishes.missing(wanted, self._done(wanted.keys))
+        missing = sorted(self.unmeasured(wanted.keys))
         return plan(missing, self._target, self._store, self._protocol, budget_seconds)
 
     def unmeasured(self, keys: Iterable[str]) -> frozenset[str]:
@@ -97,7 +97,7 @@ class ZooProfile:
                 unmeasured is named in the table.
         """
         done: frozenset[str] = frozenset() if fresh else self._done(wanted.keys)
-        missing = self._wishes.missing(wanted, done)
+        missing = self.models(wanted, done)
         if not missing:
             return self._table(wanted, {})
         progress.start(f"measuring on {self._target}", len(missing) * self._protocol.rounds)
@@ -151,7 +151,7 @@ class ZooProfile:
             yield key, chain[window.index : window.index + 2], str(window), False
 
     def _environment(self) -> Environment:
-        return Environment.capture(self._target, get_backend(self._target.backend))
+        return capture(self._target)
 
     def _table(
         self, wanted: Wanted, failures: Mapping[str, str], unmeasured: tuple[str, ...] = ()

@@ -126,7 +126,7 @@ def _opened(
         store=store,
     )
     with open_workbench(options, progress) as bench:
-        missing = bench.profile.plan(bench.wanted).to_measure
+        missing = len(bench.profile.unmeasured(bench.wanted.keys))
         if missing:
             raise UsageError(
                 f"The costs that the build followed from are not in {options.costs} as this "

@@ -4,16 +4,16 @@ from dataclasses import dataclass, replace
 
 from compiler.closed_loop import TIME_LIMIT_S, Belief
 from compiler.front import FrontPoint, front
+from compiler.kept import LATENCY
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.refusal import Question, refusal
 from compiler.workbench import Workbench
 from derycc.alone import DonorAlone, donors_alone
 from derycc.building import Request, limits
+from derycc.session import labelled
 from targets.budget import Latency
 from targets.errors import InfeasibleError, UsageError
-
-LATENCY = "latency_us"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ def draw_front(
         raise InfeasibleError(refusal(question, replace(budget, latency_us=high.us)))
     rows = tuple(_row(point, bench) for point in found)
     donors = donors_alone(bench, replace(budget, latency_us=high.us))
-    return Front(low.us, high.us, points, rows, donors, _score(bench))
+    score = "top-1" if labelled(bench.photographs.calibration) else "agreement"
+    return Front(low.us, high.us, points, rows, donors, score)
 
 
 def _row(point: FrontPoint, bench: Workbench) -> FrontRow:
@@ -110,7 +111,3 @@ def _row(point: FrontPoint, bench: Workbench) -> FrontRow:
         network=space.blueprint(arcs),
         proven=point.assembly.status == "optimal",
     )
-
-
-def _score(bench: Workbench) -> str:
-    return "agreement" if bench.photographs.calibration.labels is None else "top-1"

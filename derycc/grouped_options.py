@@ -1,7 +1,7 @@
 """Options in groups: a command takes a dataclass, the command line has an option for each field."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -28,16 +28,14 @@ Command = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What commands on a zoo and a target have in common; `Options` has it parsed."""
+class Measuring:
+    """What commands that measure a zoo on a target have in common; `Options` has it parsed."""
 
     home: Home
     target: TargetText = "cpu"
     zoo: ZooText = None
     size: Sizes = None
     data: Data = None
-    judge_data: JudgeData = None
-    views: ViewCount = 2
     quick: Quick = False
     store: StoreText = None
 
@@ -45,17 +43,22 @@ class Bench:
         """The same for a session."""
         from derycc.session import Options
 
-        return Options(
-            self.home,
-            self.target,
-            self.zoo,
-            tuple(self.size or ()),
-            self.data,
-            self.judge_data,
-            self.views,
-            self.quick,
-            store=self.store,
-        )
+        sizes = tuple(self.size or ())
+        found = Options(self.home, self.target, self.zoo, sizes, self.data)
+        return replace(found, quick=self.quick, store=self.store)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench(Measuring):
+    """What commands that judge networks, too, have in common."""
+
+    judge_data: JudgeData = None
+    views: ViewCount = 2
+
+    def options(self) -> "Options":
+        """The same for a session."""
+        found = Measuring.options(self)
+        return replace(found, judge_data=self.judge_data, views=self.views)
 
 
 Texts = list[str] | None

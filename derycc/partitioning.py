@@ -1,6 +1,5 @@
 """Partitioning: from a zoo and photographs to equivalence sets in a file."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -16,6 +15,7 @@ from compiler.zoo import open_zoo
 from compiler.zoo_similarity import Method, zoo_nodes, zoo_similarity
 from derycc.session import Options, make_home, open_photographs
 from targets.errors import UnknownNameError, UsageError
+from targets.scratch import scratch_folder
 
 _NAMED = 60
 """So many letters of a zoo's text are in the name of a partition's file."""
@@ -112,8 +112,8 @@ def plan_partition(
     Only donors that are not there yet are fetched.
     """
     donors = Donors(open_zoo(options.home, options.zoo, progress))
-    with tempfile.TemporaryDirectory(prefix="derycc-") as temporary:
-        models = zoo_nodes(donors, Cache(Path(temporary)), progress, request.sizes(donors))
+    with scratch_folder() as temporary:
+        models = zoo_nodes(donors, Cache(temporary), progress, request.sizes(donors))
     _check_caps(request, models)
     boundaries = sum(len(model) + 1 for model in models)
     return [

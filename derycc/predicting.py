@@ -9,12 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from backends.model import ExportedModel, TensorSpec
-from compiler.cache import Cache
-from compiler.candidates import INPUT_NAME, OUTPUT_NAME
+from backends.model import ExportedModel
+from compiler.candidates import MODEL, export_network
 from compiler.design import build_design
 from compiler.donors import Donors
-from compiler.export import export
 from compiler.network import Blueprint
 from compiler.progress import Progress
 from compiler.recipe_parts import Link, RecipeParts, Stretch, chain_of
@@ -30,9 +28,6 @@ from profilers.prediction import LatencyPredictor, Prediction
 from profilers.profile import ProfileProgress, profile
 from profilers.selection import Pace
 from targets.errors import ZooError
-
-MODEL = "model.onnx"
-"""The network in a build's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +127,8 @@ class Foretelling:
         self._subject = subject
         self._donors = donors
         self._bench = bench
-        cache = Cache(bench.settings.home / "cache")
-        parts = RecipeParts(donors, bench.profile.parts, tuple(bench.wanted.donors), cache)
+        known = tuple(bench.wanted.donors)
+        parts = RecipeParts(donors, bench.profile.parts, known, bench.cache)
         self._stretches = parts.stretches(subject.design)
 
     def pending(self, whole: bool) -> Pending:
@@ -141,7 +136,8 @@ class Foretelling:
         bench, protocol = self._bench, self._bench.settings.protocol
         zoo = bench.profile.unmeasured(bench.wanted.keys)
         own = {link.structure: link for link in self._links() if link.structure not in zoo}
-        missing = [own[key].name for key in own if key in bench.profile.unmeasured(own)]
+        lacking = bench.profile.unmeasured(own)
+        missing = [link.name for key, link in own.items() if key in lacking]
         count = (len(zoo) + len(missing)) * protocol.rounds
         seconds = Pace.slowest(protocol).seconds(protocol.rounds, count) if count else 0.0
         if whole:
@@ -243,10 +239,8 @@ class Foretelling:
         if subject.folder is not None and subject.manifest is not None:
             check_files(subject.folder, subject.manifest)
             return ExportedModel.load(subject.folder / MODEL)
-        size = subject.design.input_size
-        spec = TensorSpec(INPUT_NAME, (1, 3, size, size))
-        network = build_design(subject.design, self._donors)
-        return export(network, spec, str(subject.design), OUTPUT_NAME)
+        design = subject.design
+        return export_network(build_design(design, self._donors), design, str(design))
 
     def _tell(self, progress: ProfileProgress) -> None:
         self._bench.progress.update(progress.done, progress.name, progress.total)

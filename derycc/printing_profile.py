@@ -67,6 +67,7 @@ def profile_data(bench: Workbench) -> dict[str, Any]:
             "input_size": size,
             "blocks": len(parts.chain),
             **_cost_data(bench.table.costs.get(parts.whole)),
+            "sum_of_blocks_excess": _excess(model, name, size),
             "predicted_unseen_error": foretold.get(f"{name}@{size}"),
         }
         for (name, size), parts in bench.wanted.donors.items()
@@ -120,6 +121,13 @@ def _cost_data(cost: Measurement | None) -> dict[str, Any]:
         "load_seconds": cost.load_seconds,
         "joules": cost.joules,
     }
+
+
+def _excess(model: LatencyModel, name: str, size: int) -> float | None:
+    """By how much the plain sum of a donor's blocks exceeds it; None where it is not known."""
+    if (name, size) not in model.wholes or "block" not in model.predictor.alone.estimates:
+        return None
+    return model.additivity_error(name, size)
 
 
 def _foretold(model: LatencyModel) -> Mapping[str, float]:

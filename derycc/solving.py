@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,7 @@ def answers_json(answers: Sequence[Assembly], request: SolveRequest) -> str:
     if request.k == 1:
         return answers[0].to_json()
     content: dict[str, Any] = {"format": FORMAT, "k": request.k, "distinct": request.distinct}
-    content["answers"] = [
-        {"format": "derycc.assembly/1", **asdict(each), "costs": dict(each.costs)}
-        for each in answers
-    ]
+    content["answers"] = [each.content() for each in answers]
     return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 

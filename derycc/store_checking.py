@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from backends.model import ExportedModel
-from backends.registry import get_backend
-from compiler.cache import Cache
 from compiler.progress import Progress
-from compiler.wanted import WishList
 from compiler.workbench import Workbench
 from derycc.session import Options, open_workbench
 from profilers.environment import Environment
 from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.store import CostStore
-from profilers.validity import Validity, compare, spread
+from profilers.surroundings import capture
+from profilers.validity import Validity, compare, probes
 from targets.errors import StaleCostsError, UsageError
 from targets.scratch import scratch_folder
 from targets.target import Target
@@ -77,20 +75,14 @@ def check(options: Options, blocks: int, progress: Progress) -> Checked:
             environment differs from the nearest in which something was.
     """
     with open_workbench(options, progress, dry=True) as bench:
-        environment = Environment.capture(bench.target, get_backend(bench.target.backend))
+        environment = capture(bench.target)
         wanted = bench.wanted
         keys = {part.key for donor in wanted.donors.values() for part in donor.chain}
         known = bench.store.measurements(environment, keys)
         if not known:
             raise _nothing(bench.store, environment, bench.target)
-        chosen = spread(known, blocks)
-        wishes = WishList(
-            bench.profile.parts,
-            Cache(bench.settings.home / "cache"),
-            bench.settings.rule,
-            bench.target.precisions,
-        )
-        models = wishes.missing(wanted, wanted.keys - set(chosen))
+        chosen = probes(known, blocks)
+        models = bench.profile.models(wanted, wanted.keys - set(chosen))
         rounds = bench.settings.protocol.rounds
         progress.start(f"measuring {len(models)} blocks again", len(models) * rounds)
         with scratch_folder() as folder:

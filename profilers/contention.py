@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from targets.machine import read_text
+
 _PROC = Path("/proc")
 _IDLE = (3, 4)  # fields of a line of /proc/stat: idle, and idle with a disk at work
 _STOLEN = 7  # given to another virtual machine by the host
@@ -91,7 +93,7 @@ def _states(proc: Path) -> tuple[list[int], int]:
 
     A field that is no number ends what is known.
     """
-    lines = [line.split() for line in _read(proc / "stat").splitlines()]
+    lines = [line.split() for line in read_text(proc / "stat").splitlines()]
     counts = [line for line in lines if line and line[0].startswith("cpu")]
     total = takewhile(str.isdecimal, counts[0][1:]) if counts else ()
     return [int(text) for text in total], max(1, len(counts) - 1)
@@ -101,14 +103,8 @@ def _waited(proc: Path) -> dict[int, float]:
     """Seconds that each thread of this process was ready to run and did not."""
     waited = {}
     for file in (proc / "self/task").glob("*/schedstat"):
-        fields = _read(file).split()  # ran and waited, in nanoseconds, and how many times
+        # A thread may have ended since it was listed, and says nothing then.
+        fields = read_text(file).split()  # ran and waited, in nanoseconds, and how many times
         if len(fields) == 3 and fields[1].isdecimal():
             waited[int(file.parent.name)] = int(fields[1]) / 1e9
     return waited
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii", errors="replace")
-    except OSError:  # a thread may have ended since it was listed
-        return ""

@@ -85,15 +85,16 @@ class ProfilePlan:
 
 
 def plan(
-    models: Sequence[ExportedModel],
+    models: Sequence[ExportedModel | str],
     target: Target,
     store: CostStore,
     protocol: Protocol,
     budget_seconds: float | None = None,
 ) -> ProfilePlan:
-    """What `profile` would do with these arguments; measures nothing."""
+    """What `profile` would do with these models, or their structures; measures nothing."""
     limit = Limit(budget_seconds)
-    distinct = _distinct(models)
+    named = (model if isinstance(model, str) else model.structure for model in models)
+    distinct = dict.fromkeys(named)
     environment = capture(target)
     done = store.rounds_done(environment, protocol, distinct)
     missing = {

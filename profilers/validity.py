@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from profilers.measurement import Measurement
+from profilers.spread import spread
 from targets.errors import UsageError
 
 TOLERANCE = 0.03
@@ -134,7 +135,7 @@ def compare(then: Mapping[str, Measurement], now: Mapping[str, Measurement]) -> 
     return Validity(tuple(Shift(then[key], now[key]) for key in common))
 
 
-def spread(costs: Mapping[str, Measurement], count: int) -> tuple[str, ...]:
+def probes(costs: Mapping[str, Measurement], count: int) -> tuple[str, ...]:
     """Keys of so many models, from the fastest to the slowest at even steps, noisy ones last.
 
     Raises:
@@ -145,9 +146,4 @@ def spread(costs: Mapping[str, Measurement], count: int) -> tuple[str, ...]:
     quiet = [cost for cost in costs.values() if not cost.noisy]
     chosen = quiet if len(quiet) >= count else list(costs.values())
     ordered = sorted(chosen, key=lambda cost: (cost.median_us, cost.key))
-    if len(ordered) <= count:
-        return tuple(cost.key for cost in ordered)
-    step = (len(ordered) - 1) / max(1, count - 1)
-    middle = (len(ordered) - 1) / 2
-    places = [round(number * step) for number in range(count)] if count > 1 else [round(middle)]
-    return tuple(ordered[place].key for place in places)
+    return tuple(cost.key for cost in spread(ordered, count))

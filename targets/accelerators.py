@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from targets.machine import read_text
+
 _ROOT = Path("/")
 _SECONDS = 20
 _QUERY = ("--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits")
@@ -52,8 +54,8 @@ def gpus() -> tuple[tuple[Gpu, ...], str | None]:
 
 def jetson(root: Path = _ROOT) -> Jetson | None:
     """The Jetson board that this machine is; None where it is none."""
-    model = _text(root / "proc/device-tree/model").strip("\0\n ")
-    release = _text(root / "etc/nv_tegra_release")
+    model = read_text(root / "proc/device-tree/model").strip("\0\n ")
+    release = read_text(root / "etc/nv_tegra_release")
     if "jetson" not in model.lower() and not release:
         return None
     found = re.search(r"#?\s*(R[0-9]+)\s*\(release\),\s*REVISION:\s*([0-9.]+)", release)
@@ -71,10 +73,3 @@ def _gpu(name: str, memory: str, compute: str) -> Gpu:
 
 def _number(text: str) -> float | None:
     return float(text) if re.fullmatch(r"[0-9]+\.[0-9]+", text) else None
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

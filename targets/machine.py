@@ -42,7 +42,7 @@ def cpu_flags(root: Path = _ROOT) -> tuple[str, ...]:
 def memory_bytes(root: Path = _ROOT) -> int:
     """Bytes of memory of the machine, or its container's limit; 0 where unknown."""
     total = 0
-    for line in _read(root / "proc/meminfo").splitlines():
+    for line in read_text(root / "proc/meminfo").splitlines():
         if line.startswith("MemTotal:"):
             total = int(line.split()[1]) * 1024
     limits = [_whole(text) for text in _cgroup_values("memory.max", root)]
@@ -65,27 +65,27 @@ def container_quota(root: Path = _ROOT) -> float | None:
 def governor(root: Path = _ROOT) -> str | None:
     """The frequency governor, several joined by "+"; None where there is none."""
     files = (root / _CPUS).glob("cpu[0-9]*/cpufreq/scaling_governor")
-    names = {_read(file).strip() for file in files} - {""}
+    names = {read_text(file).strip() for file in files} - {""}
     return "+".join(sorted(names)) or None
 
 
 def turbo(root: Path = _ROOT) -> str | None:
     """The processor's boost clocks, "on" or "off"; None where the system does not tell."""
-    no_turbo = _read(root / _CPUS / "intel_pstate/no_turbo").strip()
+    no_turbo = read_text(root / _CPUS / "intel_pstate/no_turbo").strip()
     if no_turbo in ("0", "1"):
         return "off" if no_turbo == "1" else "on"
-    boost = _read(root / _CPUS / "cpufreq/boost").strip()
+    boost = read_text(root / _CPUS / "cpufreq/boost").strip()
     return {"1": "on", "0": "off"}.get(boost)
 
 
 def smt(root: Path = _ROOT) -> str | None:
     """Whether two threads share a core, "on" or "off"; None where the system does not tell."""
-    return {"1": "on", "0": "off"}.get(_read(root / _CPUS / "smt/active").strip())
+    return {"1": "on", "0": "off"}.get(read_text(root / _CPUS / "smt/active").strip())
 
 
 def power_mode(root: Path = _ROOT) -> str | None:
     """The machine's power profile or a Jetson's mode, e.g. "balanced" or "MAXN"; None: no such."""
-    profile = _read(root / "sys/firmware/acpi/platform_profile").strip()
+    profile = read_text(root / "sys/firmware/acpi/platform_profile").strip()
     return profile or _jetson_mode(root)
 
 
@@ -94,20 +94,20 @@ def temperature_c(root: Path = _ROOT) -> float | None:
     degrees = [
         int(text) / 1000
         for zone in (root / "sys/class/thermal").glob("thermal_zone*")
-        if re.fullmatch(r"-?[0-9]+", text := _read(zone / "temp").strip())
+        if re.fullmatch(r"-?[0-9]+", text := read_text(zone / "temp").strip())
         # A Jetson's power chip always says 100 degrees.
-        and not _read(zone / "type").startswith("PMIC")
+        and not read_text(zone / "type").startswith("PMIC")
     ]
     return max(degrees, default=None)
 
 
 def _jetson_mode(root: Path) -> str | None:
     """The mode's name, by the number that the nvpmodel service keeps and its own list of modes."""
-    number = re.search(r"pmode:0*([0-9]+)", _read(root / "var/lib/nvpmodel/status"))
+    number = re.search(r"pmode:0*([0-9]+)", read_text(root / "var/lib/nvpmodel/status"))
     if number is None:
         return None
     listed = rf"POWER_MODEL\s+ID={number[1]}\s+NAME=(\S+)"
-    name = re.search(listed, _read(root / "etc/nvpmodel.conf"))
+    name = re.search(listed, read_text(root / "etc/nvpmodel.conf"))
     return name[1] if name else f"mode {number[1]}"
 
 
@@ -119,14 +119,14 @@ def _allowed_cpus() -> set[int]:
 
 def _core(cpu: int, root: Path) -> tuple[str, str]:
     topology = root / _CPUS / f"cpu{cpu}/topology"
-    package = _read(topology / "physical_package_id").strip()
-    core = _read(topology / "core_id").strip()
+    package = read_text(topology / "physical_package_id").strip()
+    core = read_text(topology / "core_id").strip()
     return (package, core) if core else ("", f"cpu{cpu}")
 
 
 def _cpuinfo(root: Path) -> dict[str, str]:
     facts: dict[str, str] = {}
-    for line in _read(root / "proc/cpuinfo").splitlines():
+    for line in read_text(root / "proc/cpuinfo").splitlines():
         field, colon, value = line.partition(":")
         if colon:
             facts.setdefault(field.strip(), value.strip())
@@ -141,19 +141,19 @@ def _cgroup_values(file: str, root: Path) -> list[str]:
     path = next(
         (
             line[len("0::") :].strip("/")
-            for line in _read(root / "proc/self/cgroup").splitlines()
+            for line in read_text(root / "proc/self/cgroup").splitlines()
             if line.startswith("0::")
         ),
         "",
     )
     group = base / path
     groups = [folder for folder in (group, *group.parents) if folder.is_relative_to(base)]
-    return [text for folder in groups if (text := _read(folder / file).strip())]
+    return [text for folder in groups if (text := read_text(folder / file).strip())]
 
 
 def _cgroup_v1(controller: str, file: str, root: Path) -> list[str]:
     folders = (root / "sys/fs/cgroup" / controller, root / "sys/fs/cgroup/cpu,cpuacct")
-    texts = [_read(folder / file).strip() for folder in folders]
+    texts = [read_text(folder / file).strip() for folder in folders]
     return [text for text in texts if text][:1]
 
 
@@ -167,7 +167,8 @@ def _whole(text: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """What a file says; nothing where it is not there or may not be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:

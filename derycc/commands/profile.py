@@ -5,19 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from derycc.options import (
-    AsJson,
-    Data,
-    DryRun,
-    Home,
-    Quick,
-    Sizes,
-    StoreText,
-    TargetText,
-    ZooText,
-    frame,
-    print_json,
-)
+from derycc.grouped_options import Measuring, grouped
+from derycc.options import AsJson, DryRun, frame, print_json
 
 if TYPE_CHECKING:
     from compiler.workbench import Workbench
@@ -40,26 +29,20 @@ BudgetSeconds = Annotated[
 ]
 
 
+@grouped
 def profile(
-    home: Home,
-    target: TargetText = "cpu",
-    zoo: ZooText = None,
-    size: Sizes = None,
-    data: Data = None,
-    quick: Quick = False,
+    bench: Measuring,
     fresh: Fresh = False,
     budget_seconds: BudgetSeconds = None,
-    store: StoreText = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Measures every block, donor and stitch shape on the target; goes on where it was stopped."""
     from derycc.console import Bars
-    from derycc.session import Options, open_workbench
+    from derycc.session import open_workbench
 
     with frame():
-        options = Options(home, target, zoo, tuple(size or ()), data, quick=quick, store=store)
-        options = replace(options, fresh=fresh, budget_seconds=budget_seconds)
+        options = replace(bench.options(), fresh=fresh, budget_seconds=budget_seconds)
         with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
             if dry_run:
                 _plan(workbench, budget_seconds, as_json)

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from derycc.options import (
-    AsJson,
-    Data,
-    DryRun,
-    Home,
-    Quick,
-    Sizes,
-    StoreText,
-    TargetText,
-    ZooText,
-    frame,
-    print_json,
-)
+from derycc.grouped_options import Measuring, grouped
+from derycc.options import AsJson, DryRun, Home, StoreText, frame, print_json
 
 if TYPE_CHECKING:
     from profilers.store import CostStore
@@ -217,26 +206,19 @@ def store_gc(
 
 
 @app.command("check")
+@grouped
 def store_check(
-    home: Home,
-    target: TargetText = "cpu",
-    zoo: ZooText = None,
-    size: Sizes = None,
-    data: Data = None,
+    bench: Measuring,
     blocks: Annotated[int, typer.Option("--blocks", help="Blocks to measure again.", min=1)] = 5,
-    quick: Quick = False,
-    store: StoreText = None,
     as_json: AsJson = False,
 ) -> None:
     """Measures a few blocks again and says whether the store still holds; exit code 4 if not."""
     from derycc.console import Bars, stdout
     from derycc.printing_store import validity_table
-    from derycc.session import Options
     from derycc.store_checking import check
 
     with frame():
-        options = Options(home, target, zoo, tuple(size or ()), data, quick=quick, store=store)
-        found = check(options, blocks, Bars(quiet=as_json))
+        found = check(bench.options(), blocks, Bars(quiet=as_json))
         if as_json:
             print_json(found.data())
         else:

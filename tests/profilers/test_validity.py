@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profilers.measurement import Measurement
-from profilers.validity import Shift, Validity, compare, spread
+from profilers.validity import Shift, Validity, compare, probes
 from targets.errors import UsageError
 
 
@@ -109,19 +109,19 @@ def test_nothing_in_common_is_refused() -> None:
 def test_models_are_chosen_from_the_fastest_to_the_slowest() -> None:
     costs = table(count=9)
 
-    assert spread(costs, 5) == ("k0", "k2", "k4", "k6", "k8")
-    assert spread(costs, 1) == ("k4",)
-    assert spread(costs, 2) == ("k0", "k8")
-    assert spread(costs, 20) == tuple(costs)
+    assert probes(costs, 5) == ("k0", "k2", "k4", "k6", "k8")
+    assert probes(costs, 1) == ("k4",)
+    assert probes(costs, 2) == ("k0", "k8")
+    assert probes(costs, 20) == tuple(costs)
 
 
 def test_noisy_models_are_chosen_only_where_there_are_too_few_others() -> None:
     costs = table(count=3) | {"noisy": cost("noisy", 250.0, capped=True)}
 
-    assert spread(costs, 3) == ("k0", "k1", "k2")
-    assert spread(costs, 4) == ("k0", "k1", "noisy", "k2")
+    assert probes(costs, 3) == ("k0", "k1", "k2")
+    assert probes(costs, 4) == ("k0", "k1", "noisy", "k2")
 
 
 def test_less_than_one_block_cannot_be_checked() -> None:
     with pytest.raises(UsageError, match="Cannot check 0 blocks"):
-        spread(table(), 0)
+        probes(table(), 0)

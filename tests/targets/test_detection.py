@@ -8,16 +8,9 @@ from targets.accelerators import Gpu, gpus, has_tensorrt, jetson
 from targets.detection import Detection, Proposal, detect
 from targets.facts import Facts
 from targets.target_file import TargetFile
+from tests.targets.trees import write
 
 FLAGS = "proc/cpuinfo"
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    return root
 
 
 def tool(folder: Path, script: str) -> None:

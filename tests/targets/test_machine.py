@@ -16,16 +16,9 @@ from targets.machine import (
     turbo,
     usable_cores,
 )
+from tests.targets.trees import write
 
 CPU = "sys/devices/system/cpu"
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    return root
 
 
 @pytest.fixture
@@ -141,7 +134,7 @@ def test_where_there_is_no_proc_the_platform_names_the_processor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(platform, "processor", lambda: "arm")
-    monkeypatch.setattr("targets.machine._read", lambda file: "")
+    monkeypatch.setattr("targets.machine.read_text", lambda file: "")
 
     assert cpu_model() == "arm"
 
