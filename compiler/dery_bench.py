@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from compiler.closed_loop import Belief, ClosedLoop, Trial
+from compiler.belief import Belief
+from compiler.closed_loop import ClosedLoop
 from compiler.dery_space import DerySpace, joints_of
 from compiler.equivalence import Member, Partition
 from compiler.partition import partition
 from compiler.proxies import PROXIES, get_proxy
 from compiler.proxy_order import ProxyOrder, check_labels
 from compiler.scored_search import Order, ScoredSearch, SimilarityOrder, rank_correlation
+from compiler.trial import Trial
 from compiler.workbench import Workbench
 from targets.errors import UnknownNameError, UsageError
 

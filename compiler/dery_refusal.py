@@ -1,7 +1,8 @@
 """Refusals of DeRy mode: why no network has one block of every set within the budgets."""
 
 from compiler.assembly import Assembly, assemble, cheapest
-from compiler.closed_loop import TIME_LIMIT_S, Belief
+from compiler.belief import Belief
+from compiler.closed_loop import TIME_LIMIT_S
 from compiler.dery_space import DerySpace
 from compiler.equivalence import Member, Partition
 from compiler.problem import Problem

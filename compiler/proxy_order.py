@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 
 from compiler.assembly import Assembly, assemble, k_best
+from compiler.belief import Belief
 from compiler.candidates import Candidates
-from compiler.closed_loop import TIME_LIMIT_S, Belief, Trial
+from compiler.closed_loop import TIME_LIMIT_S
 from compiler.dery_space import DerySpace
 from compiler.images import ImageSet
 from compiler.preprocessing import Preprocessing
 from compiler.progress import Progress
 from compiler.proxies import Proxy
 from compiler.scored_search import Order, Scored
+from compiler.trial import Trial
 from compiler.views import BATCH, Views
 from targets.budget import Budget
 from targets.errors import DataError

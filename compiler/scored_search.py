@@ -12,11 +12,13 @@ import numpy as np
 from scipy.stats import rankdata
 
 from compiler.assembly import Assembly, assemble
+from compiler.belief import Belief
 from compiler.candidates import Candidates
-from compiler.closed_loop import MAX_CANDIDATES, TIME_LIMIT_S, Belief, Trial, ranked
+from compiler.closed_loop import MAX_CANDIDATES, TIME_LIMIT_S
 from compiler.dery_space import DerySpace
 from compiler.kept import keeps
 from compiler.progress import Progress
+from compiler.trial import Trial, ranked
 from targets.budget import Budget
 from targets.errors import InfeasibleError
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from compiler.belief import Belief
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
 from compiler.candidates import Candidates, Judged, Photographs
-from compiler.closed_loop import Belief, ClosedLoop
+from compiler.closed_loop import ClosedLoop
 from compiler.compatibility import PairRule, Rule, StitchOption, stitch_options
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN

@@ -4,13 +4,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends.registry import get_backend
+from compiler.belief import Belief
 from compiler.candidates import Candidate
-from compiler.closed_loop import MAX_CANDIDATES, Belief, ClosedLoop, Trial, ranked
+from compiler.closed_loop import MAX_CANDIDATES, ClosedLoop
 from compiler.dery_bench import DeryAnswer, DerySettings
 from compiler.kept import keeps, missed
 from compiler.network import Blueprint
 from compiler.refusal import asked_for
 from compiler.scored_search import ScoredSearch
+from compiler.trial import Trial, ranked
 from compiler.verification import Verification, verify
 from compiler.workbench import Workbench
 from targets.amounts import amount_text, enough_text

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from compiler.closed_loop import Belief
+from compiler.belief import Belief
 from compiler.dery_bench import DeryAnswer, DeryBench, DerySettings
 from compiler.dery_refusal import check_feasible, check_sets
 from compiler.equivalence import EquivalenceSet, Member

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from compiler.assembly import Assembly
-from compiler.closed_loop import Believed
 from compiler.dery_space import DerySpace, joints_of
 from compiler.drop_model import DropModel
 from compiler.equivalence import Partition
@@ -16,6 +15,7 @@ from compiler.explanation import Explainer, Explanation
 from compiler.latency_model import Interval
 from compiler.progress import Progress
 from compiler.search_space import Space
+from compiler.trial import Believed
 from compiler.workbench import Workbench
 from derycc.alone import DonorAlone, donors_alone
 from derycc.artifact import LOCK, costs_digest

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from compiler.closed_loop import TIME_LIMIT_S, Belief
+from compiler.belief import Belief
+from compiler.closed_loop import TIME_LIMIT_S
 from compiler.front import FrontPoint, front
 from compiler.kept import LATENCY
 from compiler.latency_model import Interval

@@ -4,11 +4,11 @@ from dataclasses import asdict
 from importlib.metadata import version
 
 from backends.registry import get_backend
-from compiler.closed_loop import Trial
 from compiler.design import recipe_of
 from compiler.quality import Quality as Measured
 from compiler.recipe import Recipe
 from compiler.recipe_plan import RecipePlan, plan_recipe
+from compiler.trial import Trial
 from compiler.workbench import Workbench
 from derycc import __version__, manifest
 from derycc.building import Built, Request

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from compiler.closed_loop import Belief, Believed
+from compiler.belief import Belief
 from compiler.dery_bench import DerySettings
 from compiler.dery_space import DerySpace
 from compiler.problem import Problem
 from compiler.search_space import Space
+from compiler.trial import Believed
 from compiler.workbench import Workbench
 from derycc.building import Built, Request, build, limits
 from derycc.dery import build_dery

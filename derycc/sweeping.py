@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from compiler.belief import Belief
 from compiler.candidates import Candidate
-from compiler.closed_loop import Belief
 from compiler.network import Blueprint
 from compiler.workbench import Workbench
 from derycc.building import Built, Request, build, named

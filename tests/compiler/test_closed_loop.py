@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from compiler.assembly import assemble
+from compiler.belief import Belief
 from compiler.candidates import Candidate, Judged
-from compiler.closed_loop import PATIENCE, Belief, ClosedLoop
+from compiler.closed_loop import PATIENCE, ClosedLoop
 from compiler.compatibility import PairRule, StitchOption
 from compiler.dissection import Dissection
 from compiler.drop_model import DropModel

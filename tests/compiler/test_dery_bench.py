@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from compiler.belief import Belief
 from compiler.candidates import Photographs
-from compiler.closed_loop import Belief, ClosedLoop
+from compiler.closed_loop import ClosedLoop
 from compiler.dery_bench import SCORES, DeryBench, DerySettings
 from compiler.dery_space import DerySpace, joints_of
 from compiler.equivalence import Partition

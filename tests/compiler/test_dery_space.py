@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.assembly import Assembly, assemble, cheapest, k_best
-from compiler.closed_loop import Belief
+from compiler.belief import Belief
 from compiler.compatibility import Joints
 from compiler.dery_refusal import check_feasible
 from compiler.dery_space import joints_of

@@ -5,13 +5,13 @@ from functools import partial
 import pytest
 
 from compiler.assembly import assemble, k_best
-from compiler.closed_loop import Believed
 from compiler.dissection import Dissection
 from compiler.drop_model import DropModel
 from compiler.explanation import Explainer, Explanation, bound_text
 from compiler.latency_model import Interval
 from compiler.problem import Problem
 from compiler.search_space import SearchSpace
+from compiler.trial import Believed
 from targets.budget import Budget
 from targets.errors import UsageError
 from tests.compiler.test_search_space import space_of

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from compiler.belief import Belief
 from compiler.candidates import Candidate, Judged
-from compiler.closed_loop import Belief, Trial
 from compiler.dissection import Dissection
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent
 from compiler.quality import Quality
 from compiler.scored_search import ScoredSearch, SimilarityOrder, rank_correlation
+from compiler.trial import Trial
 from profilers.measurement import Measurement
 from targets.budget import Budget
 from targets.errors import InfeasibleError

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from compiler.belief import Belief
 from compiler.candidates import Photographs
-from compiler.closed_loop import Belief, ClosedLoop
+from compiler.closed_loop import ClosedLoop
 from compiler.compatibility import PairRule
 from compiler.progress import Silent
 from compiler.workbench import Settings, Workbench

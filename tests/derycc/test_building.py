@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from compiler.candidates import Candidate, Judged
-from compiler.closed_loop import Trial
 from compiler.dery_bench import DerySettings
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent
 from compiler.quality import Quality
+from compiler.trial import Trial
 from compiler.verification import Verification
 from compiler.workbench import Workbench
 from derycc import building

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compiler.assembly import assemble
-from compiler.closed_loop import Belief
+from compiler.belief import Belief
 from derycc import plotting
 from derycc.building import Request
 from derycc.fronting import Front, draw_front

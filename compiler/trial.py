@@ -1,0 +1,70 @@
+"""Trial: one candidate of a search, with what was predicted of it and what was measured."""
+
+from dataclasses import dataclass
+
+from compiler.assembly import Assembly
+from compiler.candidates import Candidate
+from compiler.drop_model import DropModel
+from compiler.latency_model import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What a prediction was made by: the belief of the loop at that moment.
+
+    Attributes:
+        drops: expected drop of a stitch.
+        residual: what a stitch costs beyond its own layer.
+        excess: factors by which memory and energy were taken to exceed their prediction.
+    """
+
+    drops: DropModel
+    residual: Interval
+    excess: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate: what was predicted of it and what was measured.
+
+    Attributes:
+        assembly: the solver's answer, with status, bound and gap.
+        predicted: latency as the model saw it, with what the loop had learned by then.
+        expected: quality on the calibration images as the solver saw it.
+        candidate: the network, judged and measured.
+        within: whether the upper end of its measured latency is within the budget.
+        order: how many candidates of the search came before it.
+        score: what it is chosen by, where that is not its quality.
+        believed: what predictions were made by; None where nobody noted it.
+    """
+
+    assembly: Assembly
+    predicted: Interval
+    expected: float
+    candidate: Candidate
+    within: bool
+    order: int
+    score: float | None = None
+    believed: Believed | None = None
+
+    @property
+    def quality(self) -> float:
+        """Measured quality on the calibration images: what choices are made by."""
+        return self.candidate.judged.score
+
+    @property
+    def whole_donor(self) -> bool:
+        """Whether it was tried as the donor to beat, not as the solver's answer."""
+        return self.order == 0 and self.assembly.status == "feasible"
+
+    @property
+    def rank(self) -> tuple[bool, float, float, float]:
+        """Larger is better: within the budget, then quality or score, agreement and speed."""
+        chosen_by = self.quality if self.score is None else self.score
+        agreement = self.candidate.judged.calibration.agreement
+        return self.within, chosen_by, agreement, -self.candidate.latency.median_us
+
+
+def ranked(*trials: Trial) -> tuple[Trial, ...]:
+    """Trials, best first."""
+    return tuple(sorted(trials, key=lambda trial: trial.rank, reverse=True))
