@@ -32,7 +32,7 @@ Models = tuple[ExportedModel, ...]
 
 # A run that says each measurement and then waits, so that it can be ended at a known place.
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from backends.model import ExportedModel
 from profilers.jobs import Job, Reading
@@ -41,6 +41,9 @@ from profilers.protocol import Protocol
 from profilers.store import CostStore
 from targets.errors import Interrupted
 from targets.target import get_target
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and us with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def say(progress):
     print(progress.done, flush=True)
