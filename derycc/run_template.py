@@ -4,33 +4,34 @@
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent
 
 
-def prepare(path: str, network: dict[str, Any]) -> np.ndarray:
+def prepare(
+    image: Image.Image,
+    size: int,
+    crop: float,
+    interpolation: str,
+    statistics: tuple[Sequence[float], Sequence[float]],
+) -> np.ndarray:
     """Resize the short side, crop the centre, normalize: (1, 3, S, S) float32."""
-    size = network["input_size"]
-    try:
-        image = Image.open(path).convert("RGB")
-    except OSError as error:
-        sys.exit(f"cannot read {path} as a photograph: {error}")
-    short, (width, height) = math.floor(size / network["crop"]), image.size
+    image = image.convert("RGB")
+    short, (width, height) = math.floor(size / crop), image.size
     if width <= height:
         width, height = short, int(short * height / width)
     else:
         width, height = int(short * width / height), short
-    image = image.resize((width, height), Image.Resampling[network["interpolation"].upper()])
+    image = image.resize((width, height), Image.Resampling[interpolation.upper()])
     left, top = round((width - size) / 2), round((height - size) / 2)
     image = image.crop((left, top, left + size, top + size))
-    pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
-    pixels = (pixels - np.float32(network["mean"])) / np.float32(network["std"])
+    mean, std = (np.asarray(each, dtype=np.float32) for each in statistics)
+    pixels = (np.asarray(image, dtype=np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
@@ -38,10 +39,18 @@ def main() -> None:
     """Print the five best labels of the photograph named on the command line."""
     if len(sys.argv) != 2:
         sys.exit("usage: python run.py PHOTO")
-    network = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))["network"]
+    import onnxruntime
+
+    said = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))["network"]
     labels = (FOLDER / "labels.txt").read_text(encoding="utf-8").splitlines()
+    try:
+        image = Image.open(sys.argv[1]).convert("RGB")
+    except OSError as error:
+        sys.exit(f"cannot read {sys.argv[1]} as a photograph: {error}")
+    statistics = said["mean"], said["std"]
+    inputs = prepare(image, said["input_size"], said["crop"], said["interpolation"], statistics)
     session = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"))
-    (logits,) = session.run(None, {"image": prepare(sys.argv[1], network)})
+    (logits,) = session.run(None, {session.get_inputs()[0].name: inputs})
     scores = np.exp(logits[0] - logits[0].max())
     scores /= scores.sum()
     for index in np.argsort(-scores)[:5]:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -32,6 +32,12 @@ def run(build: Path, *words: str, cwd: Path) -> "subprocess.CompletedProcess[str
     )
 
 
+def prepared_as(image: Image.Image, network: dict[str, Any]) -> "np.ndarray":
+    statistics = network["mean"], network["std"]
+    shape = network["input_size"], network["crop"], network["interpolation"]
+    return run_template.prepare(image, *shape, statistics)
+
+
 def test_it_prints_the_five_best_labels_of_a_photograph(
     workshop: "Workshop", tmp_path: Path
 ) -> None:
@@ -52,11 +58,11 @@ def test_without_a_photograph_it_says_how_to_use_it(workshop: "Workshop", tmp_pa
     assert (done.returncode, done.stderr) == (1, "usage: python run.py PHOTO\n")
 
 
-def test_what_is_no_photograph_is_said(workshop: "Workshop") -> None:
-    path = workshop.build / "run.py"
+def test_what_is_no_photograph_is_said(workshop: "Workshop", tmp_path: Path) -> None:
+    done = run(workshop.build, str(workshop.build / "run.py"), cwd=tmp_path)
 
-    with pytest.raises(SystemExit, match=r"^cannot read .* as a photograph: "):
-        run_template.prepare(str(path), {"input_size": 64})
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"cannot read {workshop.build / 'run.py'} as a photograph: ")
 
 
 def test_in_this_process_it_prints_the_same(
@@ -88,9 +94,8 @@ def test_it_prepares_with_what_the_manifest_says(workshop: "Workshop", papers: M
     )
     path = workshop.plain / "1.png"
 
-    prepared = run_template.prepare(str(path), network)
-
     with Image.open(path) as image:
+        prepared = prepared_as(image, network)
         expected = wants.transform(image.convert("RGB")).numpy()[None]
     assert prepared.dtype == np.float32
     assert np.abs(prepared - expected).max() < 1e-6
@@ -100,14 +105,13 @@ def test_it_prepares_with_what_the_manifest_says(workshop: "Workshop", papers: M
 @pytest.mark.parametrize("shape", [(80, 90), (91, 57), (64, 64), (300, 201), (40, 33)])
 @pytest.mark.parametrize(("size", "crop"), [(64, 0.875), (63, 0.9), (96, 1.0)])
 def test_it_prepares_photographs_of_any_shape_as_derycc_does(
-    tmp_path: Path, interpolation: str, shape: tuple[int, int], size: int, crop: float
+    interpolation: str, shape: tuple[int, int], size: int, crop: float
 ) -> None:
     random = np.random.default_rng(sum(shape))
     image = Image.fromarray(random.integers(0, 256, (*shape, 3), dtype=np.uint8))
-    image.save(tmp_path / "photo.png")
     wants = Preprocessing(size, crop, interpolation, MEAN, STD)  # type: ignore[arg-type]
 
-    prepared = run_template.prepare(str(tmp_path / "photo.png"), asdict(wants))
+    prepared = prepared_as(image, {**asdict(wants)})
 
     expected = wants.transform(image).numpy()[None]
     assert prepared.shape == (1, 3, size, size)
