@@ -22,7 +22,7 @@ from compiler.longest_paths import Floats, LongestPaths
 LABELS = 60_000
 """Labels of one level before an integer program takes over."""
 
-BEAM = 40
+BEAM = 100
 """Labels of a level in the first, quick search for a good path."""
 
 
