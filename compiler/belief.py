@@ -1,15 +1,18 @@
 """Belief: what measured networks have taught of those that are still only predicted."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from compiler.drop_model import DropModel, DropObservation
+from compiler.elsewhere import NO_RESIDUAL
 from compiler.kept import ENERGY, MEMORY, SCARCE, measured
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.search_space import Space
 from compiler.trial import Believed, Trial
+from profilers.measurement import Measurement
 from targets.budget import Budget
 
 
@@ -23,12 +26,14 @@ class Belief:
         observations: what the drop model is fitted to, by network.
         excess: how many times its prediction a network took of a resource at the most, where that
             was more than predicted: of peak memory and energy.
+        residuals_on: as `residuals`, on other targets, by target.
     """
 
     drops: DropModel = field(default_factory=DropModel)
     residuals: dict[Blueprint, Interval] = field(default_factory=dict)
     observations: dict[Blueprint, DropObservation] = field(default_factory=dict)
     excess: dict[str, float] = field(default_factory=dict)
+    residuals_on: dict[str, dict[Blueprint, Interval]] = field(default_factory=dict)
 
     @property
     def residual(self) -> Interval:
@@ -36,17 +41,18 @@ class Belief:
 
         The median of what was seen, and for the upper end its third quartile.
         """
-        if not self.residuals:
-            return Interval(0.0, 0.0)
-        seen = self.residuals.values()
-        middle = float(np.median([residual.median_us for residual in seen]))
-        upper = float(np.quantile([residual.upper_us for residual in seen], 0.75))
-        return Interval(middle, max(middle, upper))
+        return _typical(self.residuals.values())
+
+    @property
+    def elsewhere(self) -> dict[str, Interval]:
+        """The same on other targets, by target."""
+        return {target: _typical(seen.values()) for target, seen in self.residuals_on.items()}
 
     @property
     def now(self) -> Believed:
         """What is believed at this moment."""
-        return Believed(self.drops, self.residual, tuple(sorted(self.excess.items())))
+        excess, elsewhere = sorted(self.excess.items()), sorted(self.elsewhere.items())
+        return Believed(self.drops, self.residual, tuple(excess), tuple(elsewhere))
 
     def tightened(self, limits: Budget) -> Budget:
         """The limits with which predictions keep what measurements are to keep."""
@@ -56,6 +62,16 @@ class Belief:
             limits,
             memory_bytes=None if memory is None else max(1, int(memory / factor(MEMORY, 1.0))),
             energy_j=None if energy is None else energy / factor(ENERGY, 1.0),
+        )
+
+    def predicted_on(
+        self, targets: Sequence[str], arcs: Sequence[str], space: Space
+    ) -> tuple[tuple[str, Interval], ...]:
+        """The latency of a path on other targets, by target."""
+        known = self.elsewhere
+        return tuple(
+            (target, space.latency_on(target, arcs, known.get(target, NO_RESIDUAL)))
+            for target in targets
         )
 
     def learn(self, trial: Trial, space: Space) -> None:
@@ -68,16 +84,34 @@ class Belief:
 
     def _learn_stitches(self, trial: Trial, space: Space) -> None:
         """One without any teaches nothing."""
-        arcs, latency = trial.assembly.arcs, trial.candidate.latency
-        blueprint = trial.candidate.blueprint
+        arcs, candidate = trial.assembly.arcs, trial.candidate
+        blueprint = candidate.blueprint
         stitches = blueprint.stitches
         if not stitches:
             return
-        raw = space.latency(arcs, Interval(0.0, 0.0))
-        self.residuals[blueprint] = Interval(
-            (latency.median_us - raw.median_us) / stitches,
-            (latency.upper_us - raw.upper_us) / stitches,
-        )
+        raw = space.latency(arcs, NO_RESIDUAL)
+        self.residuals[blueprint] = _beyond(raw, candidate.latency, stitches)
+        for target, latency in candidate.elsewhere:
+            raw = space.latency_on(target, arcs, NO_RESIDUAL)
+            seen = self.residuals_on.setdefault(target, {})
+            seen[blueprint] = _beyond(raw, latency, stitches)
         drop = space.promised(arcs) - trial.quality
         self.observations[blueprint] = DropObservation(space.unexplained(arcs), drop)
         self.drops = DropModel.fit(tuple(self.observations.values()))
+
+
+def _beyond(predicted: Interval, measured: Measurement, stitches: int) -> Interval:
+    """What each of the stitches cost beyond prediction."""
+    return Interval(
+        (measured.median_us - predicted.median_us) / stitches,
+        (measured.upper_us - predicted.upper_us) / stitches,
+    )
+
+
+def _typical(seen: Collection[Interval]) -> Interval:
+    """The median of what was seen, and for the upper end its third quartile."""
+    if not seen:
+        return NO_RESIDUAL
+    middle = float(np.median([residual.median_us for residual in seen]))
+    upper = float(np.quantile([residual.upper_us for residual in seen], 0.75))
+    return Interval(middle, max(middle, upper))

@@ -1,6 +1,7 @@
 """Candidates: networks that are really built, tuned, judged and measured whole."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -112,6 +113,7 @@ class Candidate:
         weights: safetensors file of the torch network.
         judged: its quality.
         latency: its measured latency on the target.
+        elsewhere: the same on other targets, by target.
     """
 
     design: Design
@@ -119,6 +121,11 @@ class Candidate:
     weights: Path
     judged: Judged
     latency: Measurement
+    elsewhere: tuple[tuple[str, Measurement], ...] = ()
+
+    def on(self, target: str) -> Measurement:
+        """Its measured latency on another target."""
+        return dict(self.elsewhere)[target]
 
     @property
     def blueprint(self) -> Blueprint:
@@ -139,6 +146,7 @@ class Candidates:
         store: CostStore,
         protocol: Protocol,
         reference: str,
+        elsewhere: Sequence[Target] = (),
     ) -> None:
         """Take the parts.
 
@@ -150,12 +158,14 @@ class Candidates:
             store: where their samples are kept.
             protocol: how they are measured.
             reference: the donor that agreement is counted with, at its own input size.
+            elsewhere: other targets that they are measured on, too.
         """
         self.donors = donors
         self.photographs = photographs
         self.reference = donors.model(reference).name
         self._cache = cache
         self._target = target
+        self._elsewhere = tuple(elsewhere)
         self._store = store
         self._protocol = protocol
         self._images = photographs.digest
@@ -180,17 +190,30 @@ class Candidates:
         """
         judged = self.quality(design)
         model = self._exported(design)
-        latency = self._measure(model, design, fresh)
+        latency = self._latency(self._target, model, design, fresh)
+        elsewhere = tuple(
+            (str(target), self._latency(target, model, design, fresh)) for target in self._elsewhere
+        )
+        weights = self._folder(design) / WEIGHTS
+        return Candidate(design, model, weights, judged, latency, elsewhere)
+
+    def _latency(
+        self, target: Target, model: ExportedModel, design: Design, fresh: bool
+    ) -> Measurement:
+        """On one target; what is noisy is measured again."""
+        latency = self._measure(target, model, design, fresh)
         for _ in range(REPEATS):
             if latency.noisy:
-                again = self._measure(model, design, fresh=True)
+                again = self._measure(target, model, design, fresh=True)
                 latency = min(latency, again, key=lambda m: m.relative_half_width)
-        return Candidate(design, model, self._folder(design) / WEIGHTS, judged, latency)
+        return latency
 
-    def _measure(self, model: ExportedModel, design: Design, fresh: bool) -> Measurement:
+    def _measure(
+        self, target: Target, model: ExportedModel, design: Design, fresh: bool
+    ) -> Measurement:
         table = profile(
             [model],
-            self._target,
+            target,
             store=self._store,
             protocol=self._protocol,
             inputs=lambda exported: {exported.inputs[0].name: self._photograph(design)},

@@ -37,12 +37,15 @@ class ClosedLoop:
         belief: Belief,
         progress: Progress,
         seed: int = 0,
+        here: str = "",
     ) -> None:
+        """Take the parts; `here` is what refusals call the target that is searched for."""
         self._space = space
         self._candidates = candidates
         self._belief = belief
         self._progress = progress
         self._seed = seed
+        self.here = here
 
     def search(
         self, limits: Budget, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
@@ -79,7 +82,8 @@ class ClosedLoop:
     def problem(self, limits: Budget) -> Problem:
         """The assembly program as the loop believes it by now."""
         limits = self._belief.tightened(limits)
-        return self._space.problem(limits, self._belief.drops, self._belief.residual)
+        believed = self._belief
+        return self._space.problem(limits, believed.drops, believed.residual, believed.elsewhere)
 
     def _whole_donor(self, limits: Budget) -> list[Trial]:
         """The best donor that fits whole: its quality is known, and stitches have to beat it."""
@@ -98,7 +102,18 @@ class ClosedLoop:
         candidate = self._candidates.make(self._space.blueprint(arcs))
         within = keeps(limits, candidate)
         score = chosen_by(limits, candidate)
-        trial = Trial(assembly, predicted, expected, candidate, within, order, score, belief.now)
+        elsewhere = belief.predicted_on([t for t, _ in candidate.elsewhere], arcs, self._space)
+        trial = Trial(
+            assembly,
+            predicted,
+            expected,
+            candidate,
+            within,
+            order,
+            score,
+            belief.now,
+            elsewhere,
+        )
         belief.learn(trial, self._space)
         return trial
 
@@ -109,7 +124,7 @@ class ClosedLoop:
                 f"The solver found no network within the limits in {TIME_LIMIT_S:.0f} s, and no "
                 "proof that there is none. Use fewer donors or input sizes, or allow more latency."
             )
-        question = Question(self.problem, self._space.blueprint, self._belief.excess)
+        question = Question(self.problem, self._space.blueprint, self._belief.excess, self.here)
         raise InfeasibleError(refusal(question, limits))
 
     def fastest(self, limits: Budget) -> Assembly:

@@ -123,9 +123,8 @@ class DeryBench:
         """The search by the score that was asked for."""
         bench, order = self.workbench, self._order
         if order is None:
-            return ClosedLoop(
-                self.space, bench.candidates, belief, bench.progress, self.settings.seed
-            )
+            seed, here = self.settings.seed, str(bench.target)
+            return ClosedLoop(self.space, bench.candidates, belief, bench.progress, seed, here)
         return ScoredSearch(self.space, order, bench.candidates, belief, bench.progress)
 
     def answer(self, trial: Trial, trials: tuple[Trial, ...]) -> DeryAnswer:

@@ -6,7 +6,7 @@ from compiler.closed_loop import TIME_LIMIT_S
 from compiler.dery_space import DerySpace
 from compiler.equivalence import Member, Partition
 from compiler.problem import Problem
-from targets.amounts import WORDS, amount_text, enough_text
+from targets.amounts import amount_text, enough_text, words
 from targets.budget import Budget
 from targets.errors import InfeasibleError
 
@@ -28,10 +28,10 @@ def check_feasible(space: DerySpace, limits: Budget, belief: Belief) -> None:
         InfeasibleError: says whether the sets, the stitches or the budgets are the reason, and
             the least that would do.
     """
-    problem = space.problem(limits, belief.drops, belief.residual)
+    problem = space.problem(limits, belief.drops, belief.residual, belief.elsewhere)
     if assemble(problem, time_limit_s=TIME_LIMIT_S).status != "infeasible":
         return
-    free = space.problem(Budget(), belief.drops, belief.residual)
+    free = space.problem(Budget(), belief.drops, belief.residual, belief.elsewhere)
     if assemble(free, time_limit_s=TIME_LIMIT_S).status == "infeasible":
         raise InfeasibleError(_structure(space.partition, problem))
     raise InfeasibleError(_budgets(space, problem, free))
@@ -78,7 +78,7 @@ def _budgets(space: DerySpace, problem: Problem, free: Problem) -> str:
     limits = [(name, limit) for name, limit in problem.limits if name in free.resources]
     least = [(name, limit, cheapest(free, name)) for name, limit in limits]
     missed = [
-        f"the least {WORDS[name]} is {enough_text(name, answer.cost(name))}, asked for: "
+        f"the least {words(name)} is {enough_text(name, answer.cost(name))}, asked for: "
         f"{amount_text(name, limit)}"
         for name, limit, answer in least
         if answer.cost(name) > limit

@@ -13,6 +13,7 @@ from dataclasses import replace
 from compiler.compatibility import Joints
 from compiler.dissection import OUTPUT
 from compiler.drop_model import DropModel
+from compiler.elsewhere import NOWHERE, Residuals
 from compiler.equivalence import Member, Partition
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
@@ -50,14 +51,26 @@ class DerySpace:
             arc: last[end] for arc, end in ends.items() if end in last
         }
 
-    def problem(self, limits: Budget, drops: DropModel, residual: Interval) -> Problem:
+    def problem(
+        self,
+        limits: Budget,
+        drops: DropModel,
+        residual: Interval,
+        elsewhere: Residuals = NOWHERE,
+    ) -> Problem:
         """The assembly program, scored by expected quality."""
-        problem = self._space.problem(limits, drops, residual)
+        problem = self._space.problem(limits, drops, residual, elsewhere)
         return replace(problem, counts=(*problem.counts, *self._counts()))
 
-    def by_similarity(self, limits: Budget, drops: DropModel, residual: Interval) -> Problem:
+    def by_similarity(
+        self,
+        limits: Budget,
+        drops: DropModel,
+        residual: Interval,
+        elsewhere: Residuals = NOWHERE,
+    ) -> Problem:
         """The assembly program, scored by the blocks' similarity to the anchors of their sets."""
-        problem = self.problem(limits, drops, residual)
+        problem = self.problem(limits, drops, residual, elsewhere)
         arcs = tuple(replace(arc, score=self._similarity(arc.id)) for arc in problem.arcs)
         return replace(problem, arcs=arcs)
 
@@ -80,6 +93,10 @@ class DerySpace:
     def latency(self, arcs: Sequence[str], residual: Interval) -> Interval:
         """The predicted latency of a path."""
         return self._space.latency(arcs, residual)
+
+    def latency_on(self, target: str, arcs: Sequence[str], residual: Interval) -> Interval:
+        """The predicted latency of a path on another target."""
+        return self._space.latency_on(target, arcs, residual)
 
     def unexplained(self, arcs: Sequence[str]) -> float:
         """Sum of 1 - R2 over the path's stitches."""

@@ -10,12 +10,13 @@ from typing import Literal
 
 from compiler.assembly import Assembly, assemble
 from compiler.dissection import Block
+from compiler.elsewhere import NO_RESIDUAL
 from compiler.latency_model import Interval
 from compiler.problem import Problem
 from compiler.refusal import lifted, without_demands
 from compiler.search_space import Space
 from compiler.trial import Believed
-from targets.amounts import WORDS
+from targets.amounts import words
 from targets.budget import Budget
 from targets.errors import UsageError
 
@@ -37,12 +38,14 @@ class Piece:
         name: the donor and the cuts a segment lies between; the cuts that a stitch joins.
         latency: what it adds to the latency.
         quality: what it adds to the expected quality; a stitch takes some.
+        elsewhere: what it adds to the latency on other targets, by target.
     """
 
     kind: Literal["segment", "stitch"]
     name: str
     latency: Interval
     quality: float
+    elsewhere: tuple[tuple[str, Interval], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +169,14 @@ class Explainer:
         return self._piece("segment", name, [arc for arc, _ in run])
 
     def _piece(self, kind: Literal["segment", "stitch"], name: str, arcs: list[str]) -> Piece:
-        latency = self._space.latency(arcs, self._believed.residual)
-        return Piece(kind, name, latency, self._space.expected(arcs, self._believed.drops))
+        believed, space = self._believed, self._space
+        latency = space.latency(arcs, believed.residual)
+        residuals = dict(believed.elsewhere)
+        elsewhere = tuple(
+            (target, space.latency_on(target, arcs, residuals.get(target, NO_RESIDUAL)))
+            for target, _ in self._budget.elsewhere
+        )
+        return Piece(kind, name, latency, space.expected(arcs, believed.drops), elsewhere)
 
     def _prices(self) -> tuple[str | None, tuple[Offer, ...]]:
         """Of the least quality if there is one, else of latency, else of the first resource."""
@@ -180,10 +189,10 @@ class Explainer:
         if not limits:
             return None, ()
         name, amount = limits[0]
-        whole = isinstance(getattr(self._budget, name), int)
+        whole = isinstance(getattr(self._budget, name, None), int)
         steps = [amount * (1 - STEP), amount, amount * (1 + STEP)]
         moved = [max(1, int(step)) if whole else step for step in steps]
-        return name, self._offers([(m, _with(self._budget, name, m)) for m in moved])
+        return name, self._offers([(m, self._budget.limited(name, m)) for m in moved])
 
     def _offers(self, asked: Sequence[tuple[float, Budget]]) -> tuple[Offer, ...]:
         return tuple(
@@ -213,13 +222,7 @@ class Explainer:
 
 def bound_text(name: str) -> str:
     """What a limit is called."""
-    return WORDS.get(name, name)
-
-
-def _with(budget: Budget, name: str, amount: float) -> Budget:
-    """The budget with another amount of a resource."""
-    values: dict[str, object] = {name: amount}
-    return replace(budget, **values)  # type: ignore[arg-type]  # the names are its fields
+    return words(name)
 
 
 def _better(answer: Assembly, best: Assembly, budget: Budget) -> bool:

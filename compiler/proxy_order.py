@@ -59,7 +59,7 @@ def enumerate_assemblies(
     space: DerySpace, limits: Budget, belief: Belief, most: int = MOST_SCORED, seed: int = 0
 ) -> Enumeration:
     """All assemblies within the limits, or the `most` of highest expected quality."""
-    problem = space.problem(limits, belief.drops, belief.residual)
+    problem = space.problem(limits, belief.drops, belief.residual, belief.elsewhere)
     found = k_best(problem, most, time_limit_s=TIME_LIMIT_S, seed=seed)
     known = [frozenset(answer.arcs) for answer in found]
     beyond = assemble(problem, time_limit_s=TIME_LIMIT_S, seed=seed, forbid=known)
@@ -117,7 +117,11 @@ class ProxyOrder(Order):
 
     def _fits(self, assembly: Assembly, limits: Budget, belief: Belief) -> bool:
         predicted = self._space.latency(assembly.arcs, belief.residual)
-        return limits.latency_us is None or predicted.upper_us <= limits.latency_us
+        targets = [target for target, _ in limits.elsewhere]
+        elsewhere = dict(belief.predicted_on(targets, assembly.arcs, self._space))
+        return (limits.latency_us is None or predicted.upper_us <= limits.latency_us) and all(
+            elsewhere[target].upper_us <= limit for target, limit in limits.elsewhere
+        )
 
     def _ranked(self, limits: Budget, belief: Belief) -> tuple[Scored, ...]:
         """Equal scores stay in the order of expected quality."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.network import Blueprint
 from compiler.problem import Problem
-from targets.amounts import WORDS, amount_text, enough_text
-from targets.budget import Budget
+from targets.amounts import WORDS, amount_text, enough_text, words
+from targets.budget import LATENCY, Budget, target_of
 
 FREE = 10**15
 """Bytes that are no limit, where one is needed for the resource to be counted."""
 
-_LATENCY, _MEMORY = "latency_us", "memory_bytes"
+_MEMORY = "memory_bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,13 @@ class Question:
         problem: the assembly program under a budget.
         blueprint: the network that a path describes.
         excess: factors by which resources are taken to exceed what the problem says.
+        here: the target that is searched for; latency is said to be on it where there are others.
     """
 
     problem: Callable[[Budget], Problem]
     blueprint: Callable[[Sequence[str]], Blueprint]
     excess: Mapping[str, float] = field(default_factory=dict)
+    here: str = ""
 
     def least(self, limits: Budget, resource: str) -> tuple[float, Blueprint] | None:
         """The least that a network within all other limits costs of a resource, and it."""
@@ -51,8 +53,7 @@ class Question:
 
 def lifted(limits: Budget, resource: str) -> Budget:
     """The limits without the one on a resource, which is still counted."""
-    free = {_MEMORY: {_MEMORY: FREE}}.get(resource, {resource: None})
-    return replace(limits, **free)
+    return limits.limited(_MEMORY, FREE) if resource == _MEMORY else limits.without(resource)
 
 
 def without_demands(limits: Budget) -> list[tuple[str, Budget]]:
@@ -69,36 +70,50 @@ def without_demands(limits: Budget) -> list[tuple[str, Budget]]:
 
 def refusal(question: Question, limits: Budget) -> str:
     """What to tell a user whose budget no network is within."""
+    here = question.here if limits.elsewhere else ""
     others = _single(question, limits)
-    fastest = None if limits.latency_us is None else question.least(limits, _LATENCY)
-    if limits.latency_us is not None and fastest is not None:
-        return _too_fast(limits, limits.latency_us, fastest, others)
-    asked = "; ".join(asked_for(limits))
+    latencies = [(name, asked) for name, asked in limits.amounts() if _is_latency(name)]
+    ways = [(*one, least) for one in latencies if (least := question.least(limits, one[0]))]
+    if ways:
+        (name, asked_us, fastest), *rest = ways
+        more = [f"{words(one, here)} {enough_text(one, least[0])}" for one, _, least in rest]
+        where = f" on {target_of(name) or here}" if limits.elsewhere else ""
+        return _too_fast(limits, asked_us, fastest, [*more, *others], where)
+    asked = "; ".join(asked_for(limits, here))
     head = f"No network of this zoo is within the limits asked for ({asked})."
     if others:
         return f"{head} It is enough to change one of them: {'; '.join(others)}."
-    alone = _alone(question, limits)
+    alone = _alone(question, limits, here)
     if alone:
         return f"{head} Of all networks {'; '.join(alone)}. Ask for that much, or use other donors."
     return f"{head} Each limit can be kept, but no one of them is the reason. Relax several."
 
 
+def _is_latency(resource: str) -> bool:
+    return resource == LATENCY or target_of(resource) is not None
+
+
 def _too_fast(
-    limits: Budget, asked_us: float, fastest: tuple[float, Blueprint], others: list[str]
+    limits: Budget,
+    asked_us: float,
+    fastest: tuple[float, Blueprint],
+    others: list[str],
+    where: str,
 ) -> str:
     least_us, network = fastest
     within = " within the other limits" if len(asked_for(limits)) > 2 or others else ""
     ways = f", or change one of these: {'; '.join(others)}" if others else ""
     return (
-        f"No network of this zoo is predicted to run within {amount_text(_LATENCY, asked_us)}. "
-        f"The fastest possible{within} takes {enough_text(_LATENCY, least_us)} (upper end): "
+        f"No network of this zoo is predicted to run within {amount_text(LATENCY, asked_us)}"
+        f"{where}{within and ' and keep the other limits' if where else ''}. "
+        f"The fastest possible{where}{within} takes {enough_text(LATENCY, least_us)} (upper end): "
         f"{network}. Ask for that much, allow more stitches, or add faster donors{ways}."
     )
 
 
-def asked_for(limits: Budget) -> list[str]:
-    """The limits in words."""
-    found = [f"{WORDS[name]} {amount_text(name, limit)}" for name, limit in limits.amounts()]
+def asked_for(limits: Budget, here: str = "") -> list[str]:
+    """The limits in words; `here` is the target searched for, where there are others."""
+    found = [f"{words(name, here)} {amount_text(name, limit)}" for name, limit in limits.amounts()]
     if limits.donors is not None:
         found.append(f"{WORDS['donors']} {limits.donors}")
     if limits.min_quality is not None:
@@ -108,10 +123,10 @@ def asked_for(limits: Budget) -> list[str]:
 
 
 def _single(question: Question, limits: Budget) -> list[str]:
-    """Limits but the one on latency that are enough to change by themselves, and to what."""
+    """Limits but those on latency that are enough to change by themselves, and to what."""
     found = []
     for name, _ in limits.amounts():
-        least = None if name == _LATENCY else question.least(limits, name)
+        least = None if _is_latency(name) else question.least(limits, name)
         if least is not None:
             found.append(f"{WORDS[name]} {enough_text(name, least[0])}")
     return found + _other_single(question, limits)
@@ -141,13 +156,13 @@ def _donors_single(question: Question, limits: Budget) -> list[str]:
     ]
 
 
-def _alone(question: Question, limits: Budget) -> list[str]:
+def _alone(question: Question, limits: Budget, here: str) -> list[str]:
     """Limits that no network keeps, whatever else it costs."""
     found = []
     for name, limit in limits.amounts():
         least = question.least(Budget(), name)
         if least is not None and least[0] > limit:
-            found.append(f"the least {WORDS[name]} is {enough_text(name, least[0])}")
+            found.append(f"the least {words(name, here)} is {enough_text(name, least[0])}")
     return found
 
 

@@ -48,7 +48,7 @@ class SimilarityOrder(Order):
 
     def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
         """The solver's answer, with proof."""
-        problem = self._space.by_similarity(limits, belief.drops, belief.residual)
+        problem = self._space.by_similarity(limits, belief.drops, belief.residual, belief.elsewhere)
         forbid = [frozenset(trial.assembly.arcs) for trial in tried]
         found = assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=forbid)
         return None if found.objective is None else Scored(found, found.objective)
@@ -111,8 +111,17 @@ class ScoredSearch:
         candidate = self._candidates.make(self._space.blueprint(arcs))
         within = keeps(limits, candidate)
         believed = self._belief.now
+        targets = [target for target, _ in candidate.elsewhere]
         trial = Trial(
-            found.assembly, predicted, expected, candidate, within, order, found.score, believed
+            found.assembly,
+            predicted,
+            expected,
+            candidate,
+            within,
+            order,
+            found.score,
+            believed,
+            self._belief.predicted_on(targets, arcs, self._space),
         )
         self._belief.learn(trial, self._space)
         return trial

@@ -15,11 +15,12 @@ from compiler.compatibility import StitchOption
 from compiler.constraints import ArcFacts, constrained
 from compiler.dissection import Block, Cut, Dissection
 from compiler.drop_model import DropModel
+from compiler.elsewhere import HERE, NO_RESIDUAL, NOWHERE, Models, Residuals
 from compiler.footprint import Calibration, Footprints
 from compiler.latency_model import Interval, LatencyModel, total
 from compiler.network import Blueprint, Segment
 from compiler.problem import Amounts, Arc, Problem
-from targets.budget import Budget
+from targets.budget import LATENCY, Budget, latency_on
 
 SOURCE, SINK = "in", "out"
 
@@ -31,7 +32,13 @@ QualityOf = Mapping[tuple[str, int], float]
 class Space(Protocol):
     """What a search needs to know of the networks that can be assembled."""
 
-    def problem(self, limits: Budget, drops: DropModel, residual: Interval) -> Problem:
+    def problem(
+        self,
+        limits: Budget,
+        drops: DropModel,
+        residual: Interval,
+        elsewhere: Residuals = NOWHERE,
+    ) -> Problem:
         """The assembly program under these limits and beliefs."""
         ...
 
@@ -45,6 +52,10 @@ class Space(Protocol):
 
     def latency(self, arcs: Sequence[str], residual: Interval) -> Interval:
         """The predicted latency of a path."""
+        ...
+
+    def latency_on(self, target: str, arcs: Sequence[str], residual: Interval) -> Interval:
+        """The predicted latency of a path on another target."""
         ...
 
     def unexplained(self, arcs: Sequence[str]) -> float:
@@ -70,6 +81,7 @@ class SearchSpace:
         latency: LatencyModel,
         quality: QualityOf,
         calibration: Calibration | None = None,
+        elsewhere: Models | None = None,
     ) -> None:
         """Take the parts.
 
@@ -79,10 +91,11 @@ class SearchSpace:
             latency: predicts what they cost.
             quality: measured quality of every uncut donor at every size.
             calibration: of memory and energy; None: nothing was measured of these.
+            elsewhere: predicts what they cost on other targets; None: there are none.
         """
         self._dissections = {(d.name, d.input_size): d for d in dissections}
         self._options = tuple(options)
-        self._latency = latency
+        self._models = {HERE: latency, **(elsewhere or {})}
         self._quality = quality
         self._footprints = Footprints(self._dissections, calibration or Calibration())
         self._steps: dict[str, Step] = {}
@@ -99,16 +112,23 @@ class SearchSpace:
         """The blocks by arc; one that a stitch may enter has two arcs."""
         return {name: step for name, step in self._steps.items() if isinstance(step, Block)}
 
-    def problem(self, limits: Budget, drops: DropModel, residual: Interval) -> Problem:
+    def problem(
+        self,
+        limits: Budget,
+        drops: DropModel,
+        residual: Interval,
+        elsewhere: Residuals = NOWHERE,
+    ) -> Problem:
         """The assembly program under these limits and beliefs.
 
         Args:
             limits: what a network may cost.
             drops: quality that a stitch costs.
             residual: latency that a stitch costs beyond its own layer.
+            elsewhere: the same on other targets.
         """
-        steps = self._steps.items()
-        arcs = tuple(self._arc(name, step, drops, residual) for name, step in steps)
+        steps, residuals = self._steps.items(), {HERE: residual, **elsewhere}
+        arcs = tuple(self._arc(name, step, drops, residuals) for name, step in steps)
         problem = Problem("maximize", SOURCE, SINK, arcs)
         wants_memory = limits.memory_bytes is not None
         facts = {name: self._facts(step, wants_memory) for name, step in steps}
@@ -133,7 +153,12 @@ class SearchSpace:
 
     def latency(self, arcs: Sequence[str], residual: Interval) -> Interval:
         """The predicted latency of a path."""
-        return total([self._interval(step, residual) for _, step in self.steps(arcs)])
+        return self.latency_on(HERE, arcs, residual)
+
+    def latency_on(self, target: str, arcs: Sequence[str], residual: Interval) -> Interval:
+        """The predicted latency of a path on another target."""
+        model = self._models[target]
+        return total([_interval(model, step, residual) for _, step in self.steps(arcs)])
 
     def unexplained(self, arcs: Sequence[str]) -> float:
         """Sum of 1 - R2 over the path's stitches."""
@@ -147,36 +172,38 @@ class SearchSpace:
         """The path's quality as far as it can be told without building it."""
         return fsum(self._score(step, drops) for _, step in self.steps(arcs))
 
-    def _interval(self, step: Step, residual: Interval) -> Interval:
-        if isinstance(step, Block):
-            return self._latency.block(step)
-        layer = self._latency.stitch(step.shape)
-        return Interval(
-            max(0.0, layer.median_us + residual.median_us),
-            max(0.0, layer.upper_us + residual.upper_us),
-        )
-
-    def _arc(self, name: str, step: Step, drops: DropModel, residual: Interval) -> Arc:
-        upper_us, score = self._interval(step, residual).upper_us, self._score(step, drops)
+    def _arc(self, name: str, step: Step, drops: DropModel, residuals: Residuals) -> Arc:
+        score = self._score(step, drops)
         if isinstance(step, Block):
             tail = _node(step.model, step.size, step.start) + "^" * name.endswith("^")
             head = _node(step.model, step.size, step.end)
         else:
             tail = _node(step.source_model, step.size, step.source)
             head = _node(step.target_model, step.size, step.target) + "^"
-        return Arc(name, tail, head, score, self._costs(step, upper_us))
+        return Arc(name, tail, head, score, self._costs(step, residuals))
 
-    def _costs(self, step: Step, upper_us: float) -> Amounts:
+    def _costs(self, step: Step, residuals: Residuals) -> Amounts:
         counted = step if isinstance(step, Block) else step.shape
-        energy = self._footprints.energy_j(step, upper_us)
+        latencies = self._latencies(step, residuals)
+        energy = self._footprints.energy_j(step, latencies[0][1])
         return (
-            ("latency_us", upper_us),
+            *latencies,
             ("params", float(counted.params)),
             ("macs", float(counted.macs)),
             ("stitches", float(isinstance(step, StitchOption))),
             ("weight_bytes", float(self._footprints.weight_bytes(step))),
             *(() if energy is None else (("energy_j", energy),)),
         )
+
+    def _latencies(self, step: Step, residuals: Residuals) -> list[tuple[str, float]]:
+        """The upper end on every target, the one searched for first, by resource."""
+        return [
+            (
+                LATENCY if target == HERE else latency_on(target),
+                _interval(model, step, residuals.get(target, NO_RESIDUAL)).upper_us,
+            )
+            for target, model in self._models.items()
+        ]
 
     def _facts(self, step: Step, wants_memory: bool) -> ArcFacts:
         held, passing = 0.0, 0.0
@@ -211,6 +238,16 @@ def option_id(option: StitchOption) -> str:
     return (
         f"{option.source_model}@{option.size}/{option.source.name}"
         f">{option.target_model}/{option.target.name}"
+    )
+
+
+def _interval(model: LatencyModel, step: Step, residual: Interval) -> Interval:
+    if isinstance(step, Block):
+        return model.block(step)
+    layer = model.stitch(step.shape)
+    return Interval(
+        max(0.0, layer.median_us + residual.median_us),
+        max(0.0, layer.upper_us + residual.upper_us),
     )
 
 

@@ -16,11 +16,13 @@ class Believed:
         drops: expected drop of a stitch.
         residual: what a stitch costs beyond its own layer.
         excess: factors by which memory and energy were taken to exceed their prediction.
+        elsewhere: the residual on other targets, by target.
     """
 
     drops: DropModel
     residual: Interval
     excess: tuple[tuple[str, float], ...] = ()
+    elsewhere: tuple[tuple[str, Interval], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Trial:
         order: how many candidates of the search came before it.
         score: what it is chosen by, where that is not its quality.
         believed: what predictions were made by; None where nobody noted it.
+        elsewhere: the predicted latency on other targets, by target.
     """
 
     assembly: Assembly
@@ -46,6 +49,7 @@ class Trial:
     order: int
     score: float | None = None
     believed: Believed | None = None
+    elsewhere: tuple[tuple[str, Interval], ...] = ()
 
     @property
     def quality(self) -> float:

@@ -74,7 +74,9 @@ class Workbench:
         settings: Settings,
         progress: Progress,
         photographs: Photographs | None = None,
+        elsewhere: tuple[Target, ...] = (),
     ) -> None:
+        """Take the parts; `elsewhere` are other targets that networks have budgets on, too."""
         self.zoo = zoo
         self.target = target
         self.store = store
@@ -82,6 +84,7 @@ class Workbench:
         self.donors = Donors(zoo)
         self.progress = progress
         self._photographs = photographs
+        self._targets = elsewhere
         self.cache = Cache(settings.home / "cache")
 
     @property
@@ -90,6 +93,16 @@ class Workbench:
         if self._photographs is None:
             raise DataError("This step needs photographs and none were given. Name some by --data.")
         return self._photographs
+
+    @cached_property
+    def elsewhere(self) -> tuple["Workbench", ...]:
+        """The same zoo on the other targets: what a table, a model or an engine of these is."""
+        return tuple(self._sibling(self.settings, target) for target in self._targets)
+
+    @property
+    def everywhere(self) -> tuple["Workbench", ...]:
+        """This workbench, and those of the other targets."""
+        return (self, *self.elsewhere)
 
     @cached_property
     def profile(self) -> ZooProfile:
@@ -153,6 +166,7 @@ class Workbench:
             self.store,
             self.settings.whole_protocol,
             self.reference,
+            self._targets,
         )
 
     @cached_property
@@ -184,7 +198,8 @@ class Workbench:
             for name in self.donors.names
         ]
         calibration = calibrated(self.wanted, self.table)
-        return SearchSpace(dissections, self.options, latency, quality, calibration)
+        elsewhere = {str(bench.target): bench.latency_model for bench in self.elsewhere}
+        return SearchSpace(dissections, self.options, latency, quality, calibration, elsewhere)
 
     @cached_property
     def similarity(self) -> SimilarityTable:
@@ -200,13 +215,22 @@ class Workbench:
 
     def loop(self, belief: Belief) -> ClosedLoop:
         """The closed loop over this workbench's networks."""
-        return ClosedLoop(self.space, self.candidates, belief, self.progress)
+        here = str(self.target)
+        return ClosedLoop(self.space, self.candidates, belief, self.progress, here=here)
 
     def joined_by(self, rule: Rule) -> "Workbench":
         """The same workbench, donors and all, where stitches join what this rule says."""
-        settings = replace(self.settings, rule=rule)
+        return self._sibling(replace(self.settings, rule=rule), self.target, self._targets)
+
+    def alone(self) -> "Workbench":
+        """The same workbench without other targets."""
+        return self._sibling(self.settings, self.target) if self._targets else self
+
+    def _sibling(
+        self, settings: Settings, target: Target, elsewhere: tuple[Target, ...] = ()
+    ) -> "Workbench":
         made = Workbench(
-            self.zoo, self.target, self.store, settings, self.progress, self._photographs
+            self.zoo, target, self.store, settings, self.progress, self._photographs, elsewhere
         )
         made.donors = self.donors
         return made

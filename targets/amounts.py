@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
+from targets.budget import LATENCY, target_of
+
 WORDS: Mapping[str, str] = {
     "latency_us": "latency (upper end)",
     "stitches": "number of stitches",
@@ -13,7 +15,7 @@ WORDS: Mapping[str, str] = {
     "energy_j": "energy",
     "donors": "number of donors",
 }
-"""What every resource is called."""
+"""What every resource is called; latency on other targets by `words`."""
 
 _DIGITS = 4
 _BYTES = {"GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
@@ -25,6 +27,17 @@ _UNITS: Mapping[str, Mapping[str, int | Decimal]] = {
     "memory_bytes": _BYTES,
     "energy_j": {"mJ": Decimal("0.001")},
 }
+
+
+def words(resource: str, here: str = "") -> str:
+    """What a resource is called.
+
+    Args:
+        resource: as budgets and problem files name it.
+        here: the target that `latency_us` is measured on, where there are others beside it.
+    """
+    target = target_of(resource) or (here if resource == LATENCY else "")
+    return f"latency on {target} (upper end)" if target else WORDS.get(resource, resource)
 
 
 def amount_text(resource: str, amount: float) -> str:
@@ -42,7 +55,7 @@ def _text(resource: str, amount: float, rounding: str) -> str:
     if value:
         step = Decimal(1).scaleb(value.adjusted() - _DIGITS + 1)
         value = value.quantize(step, rounding) if value.as_tuple() != step.as_tuple() else value
-    units = _UNITS.get(resource, {"": 1})
+    units = _UNITS.get(resource.partition("@")[0], {"": 1})
     unit = next((unit for unit, size in units.items() if value >= size), list(units)[-1])
     number = f"{value / units[unit]:f}"
     number = number.rstrip("0").rstrip(".") if "." in number else number

@@ -4,7 +4,7 @@ Every value prints as a text that parses to the same value.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from math import isfinite
 
@@ -32,6 +32,9 @@ RESOURCES = (
     "energy_j",
 )
 """What a network costs of, as budgets, problem files and manifests name it."""
+
+LATENCY = "latency_us"
+"""The latency on the target that a network is looked for on; on others, see `latency_on`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class Budget:
         min_quality: Least quality, 0 to 1; the least latency is then what is looked for.
         required: Donors that must lend a block.
         excluded: Donors that must not.
+        elsewhere: The same limit as `latency_us` on other targets, by target.
     """
 
     latency_us: float | None = None
@@ -115,6 +119,7 @@ class Budget:
     min_quality: float | None = None
     required: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that every limit that is set can be met at all."""
@@ -122,6 +127,8 @@ class Budget:
             value = getattr(self, name)
             if value is not None and name != "stitches":
                 _check_positive(f"budget {name}", value, "")
+        for target, latency_us in self.elsewhere:
+            _check_positive(f"budget {latency_on(target)}", latency_us, "")
         if self.stitches is not None and self.stitches < 0:
             raise UsageError(
                 f"Cannot use {self.stitches} as the number of stitches. "
@@ -139,9 +146,41 @@ class Budget:
             )
 
     def amounts(self) -> tuple[tuple[str, float], ...]:
-        """The limits on what adds up along a network, by resource, in the order of `RESOURCES`."""
-        named = ((name, getattr(self, name)) for name in RESOURCES)
+        """The limits on what adds up along a network, by resource, in the order of `RESOURCES`.
+
+        Latencies on other targets come behind the first one.
+        """
+        first, *others = ((name, getattr(self, name)) for name in RESOURCES)
+        elsewhere = ((latency_on(target), limit) for target, limit in self.elsewhere)
+        named = (first, *elsewhere, *others)
         return tuple((name, float(value)) for name, value in named if value is not None)
+
+    def without(self, resource: str) -> "Budget":
+        """The budget without its limit on a resource."""
+        target = target_of(resource)
+        if target is None:
+            return replace(self, **{resource: None})  # type: ignore[arg-type]  # names its field
+        left = tuple(pair for pair in self.elsewhere if pair[0] != target)
+        return replace(self, elsewhere=left)
+
+    def limited(self, resource: str, amount: float) -> "Budget":
+        """The budget with another limit on a resource."""
+        target = target_of(resource)
+        if target is None:
+            return replace(self, **{resource: amount})  # type: ignore[arg-type]  # names its field
+        moved = [(name, amount if name == target else limit) for name, limit in self.elsewhere]
+        return replace(self, elsewhere=tuple(moved))
+
+
+def latency_on(target: str) -> str:
+    """The resource that is the latency on another target than the one searched for."""
+    return f"{LATENCY}@{target}"
+
+
+def target_of(resource: str) -> str | None:
+    """The target whose latency a resource is; None: it is none of another target."""
+    kind, _, target = resource.partition("@")
+    return target if kind == LATENCY and target else None
 
 
 def parse_latency(text: str) -> Latency | LatencyShare:
@@ -162,6 +201,22 @@ def parse_latency(text: str) -> Latency | LatencyShare:
             f'--latency 10ms, or a share of a donor, e.g. --latency "75% of tf_efficientnet_lite2".'
         )
     return Latency(float(number * unit))
+
+
+def parse_latency_on(text: str) -> tuple[str, str]:
+    """Reads "6ms on cpu:threads=2" or "75% of NAME on box.toml": the latency and the target.
+
+    Raises:
+        UsageError: There is no target in it, or what stands before it is no latency.
+    """
+    latency, on, target = (part.strip() for part in text.partition(" on "))
+    if not on or not target:
+        raise UsageError(
+            f"Cannot read {text!r} as a latency on another target. Say both, e.g. "
+            f'--also "6ms on cpu:threads=2".'
+        )
+    parse_latency(latency)
+    return latency, target
 
 
 def parse_latency_range(text: str) -> tuple[Latency, Latency]:
