@@ -30,11 +30,15 @@ def donors_alone(bench: Workbench, budget: Budget) -> tuple[DonorAlone, ...]:
     """Every donor at every input size that networks may have, fastest first."""
     found = []
     for (model, size), judged in bench.judged_donors.items():
-        latency = bench.latency_model.wholes.get((model, size))
+        latency, *elsewhere = (
+            one.latency_model.wholes.get((model, size)) for one in bench.everywhere
+        )
+        limits_us = (limit for _, limit in budget.elsewhere)
         allowed = (
             model not in budget.excluded
             and judged.score >= (budget.min_quality or 0.0)
             and _within(latency, budget.latency_us)
+            and all(map(_within, elsewhere, limits_us))
         )
         found.append(DonorAlone(model, size, latency, judged.score, allowed))
     return tuple(sorted(found, key=_order))

@@ -7,7 +7,6 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from compiler.cache import digest
 from compiler.candidates import Candidate
 from compiler.imagenet_labels import class_names
 from compiler.recipe_network import SEED
@@ -16,6 +15,7 @@ from derycc import manifest
 from derycc.building import Built
 from derycc.dery import PARTITION
 from derycc.papers import AnyBuilt, AnyRequest, built_recipe, describe, versions
+from derycc.papers_targets import costs_digest, locked_targets
 from derycc.report import report_html
 from derycc.session import Options
 from targets.errors import UsageError, WorkspaceError
@@ -114,15 +114,11 @@ def _lock(built: AnyBuilt, request: AnyRequest, options: Options, bench: Workben
         "donors": {model.name: model.weights_sha256 for model in bench.zoo},
         "images": bench.photographs.digest,
         "cost_table": costs_digest(bench) if isinstance(built, Built) else None,
+        "targets": locked_targets(bench) if isinstance(built, Built) else [],
         "seed": built.trial.assembly.seed if isinstance(built, Built) else SEED,
         "network": asdict(built.candidate.design),
     }
     return json.dumps(content, indent=2) + "\n"
-
-
-def costs_digest(bench: Workbench) -> str:
-    """Changes with everything that was measured of the zoo."""
-    return digest(sorted((key, cost.rounds) for key, cost in bench.table.costs.items()))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

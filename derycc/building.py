@@ -15,6 +15,7 @@ from compiler.scored_search import ScoredSearch
 from compiler.trial import Trial, ranked
 from compiler.verification import Verification, verify
 from compiler.workbench import Workbench
+from derycc.also import Also
 from targets.amounts import amount_text, enough_text
 from targets.budget import Budget, Latency, LatencyShare, parse_latency
 from targets.errors import BudgetMissedError, UsageError, VerificationError
@@ -32,6 +33,7 @@ class Request:
         candidates: most networks to build and measure.
         dery: of DeRy mode; None: networks need not have one block of every equivalence set.
         licences: donors whose licence contains one of these texts lend no blocks.
+        also: budgets on the workbench's other targets, in their order.
     """
 
     latency: str | None
@@ -39,6 +41,7 @@ class Request:
     candidates: int = MAX_CANDIDATES
     dery: DerySettings | None = None
     licences: tuple[str, ...] = ()
+    also: tuple[Also, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
@@ -61,6 +64,7 @@ class Built:
         verification: that its engine computes what it should.
         dery: how DeRy mode came to it.
         limits: everything that was asked for, in numbers and full names.
+        elsewhere: what `verification` is, on other targets, by target.
     """
 
     budget_us: float | None
@@ -70,6 +74,7 @@ class Built:
     verification: Verification
     dery: DeryAnswer | None = None
     limits: Budget = _NONE
+    elsewhere: tuple[tuple[str, Verification], ...] = ()
 
     @property
     def kept(self) -> bool:
@@ -120,7 +125,11 @@ def limits(request: Request, bench: Workbench) -> Budget:
             "may read (derycc doctor). Leave --energy out, or measure on one that has."
         )
     latency_us = None if request.latency is None else budget_us(request.latency, bench)
-    return replace(asked, latency_us=latency_us)
+    elsewhere = [
+        (str(there.target), budget_us(one.latency, there))
+        for one, there in zip(request.also, bench.elsewhere, strict=True)
+    ]
+    return replace(asked, latency_us=latency_us, elsewhere=tuple(elsewhere))
 
 
 def named(request: Request, bench: Workbench) -> Budget:
@@ -166,32 +175,40 @@ def choose(loop: ClosedLoop | ScoredSearch, bounds: Budget, most: int, bench: Wo
     while trials[0].within:
         candidate = bench.candidates.confirm(trials[0].candidate.blueprint)
         if keeps(bounds, candidate):
-            verification = verified(candidate, bench)
+            verification, *others = (verified(candidate, one) for one in bench.everywhere)
+            names = (str(there.target) for there in bench.elsewhere)
             return Built(
-                bounds.latency_us, trials[0], candidate, trials, verification, limits=bounds
+                bounds.latency_us,
+                trials[0],
+                candidate,
+                trials,
+                verification,
+                limits=bounds,
+                elsewhere=tuple(zip(names, others, strict=True)),
             )
         trials = ranked(replace(trials[0], candidate=candidate, within=False), *trials[1:])
         if not trials[0].within:
             trials = loop.search(bounds, most, trials)
-    raise BudgetMissedError(_missed(bounds, trials))
+    raise BudgetMissedError(_missed(bounds, trials, str(bench.target)))
 
 
 def verified(candidate: Candidate, bench: Workbench) -> Verification:
     """Compare the candidate's engine with its torch network; a difference is an error."""
     network = bench.candidates.network(candidate.design)
     images = bench.photographs.held_out
-    bench.progress.start("verifying the engine against torch", None)
+    bench.progress.start(f"verifying the engine against torch on {bench.target}", None)
     with get_backend(bench.target.backend).compile(candidate.model, bench.target) as engine:
         verification = verify(network, engine, images)
     bench.progress.finish()
     if not verification.passed:
-        raise VerificationError(_failed(verification))
+        raise VerificationError(_failed(verification, str(bench.target)))
     return verification
 
 
-def _failed(verification: Verification) -> str:
+def _failed(verification: Verification, target: str) -> str:
     return (
-        f"The engine does not compute what the network computes: on {verification.images} "
+        f"The engine on {target} does not compute what the network computes: on "
+        f"{verification.images} "
         f"photographs the least cosine of the logits is {verification.cosine:.6f} (at least "
         f"{verification.gate} is demanded), and a second run gave "
         f"{'the same' if verification.repeatable else 'another'} answer. Nothing was published. "
@@ -199,18 +216,21 @@ def _failed(verification: Verification) -> str:
     )
 
 
-def _missed(bounds: Budget, trials: tuple[Trial, ...]) -> str:
+def _missed(bounds: Budget, trials: tuple[Trial, ...], here: str) -> str:
     closest = min(trials, key=lambda t: (len(missed(bounds, t.candidate)), _upper_us(t)))
     head = f"None of the networks that were built ({len(trials)}) keeps "
-    if bounds.latency_us is None or closest.candidate.latency.upper_us <= bounds.latency_us:
+    alone = not bounds.elsewhere
+    limit_us = bounds.latency_us
+    if limit_us is None or _upper_us(closest) <= limit_us or not alone:
+        said = missed(bounds, closest.candidate, "" if alone else here)
         return (
             f"{head}the limits when it is measured. The closest is {closest.candidate.blueprint}: "
-            f"{'; '.join(missed(bounds, closest.candidate))}. Ask for that much, or try more "
+            f"{'; '.join(said)}. Ask for that much, or try more "
             "--candidates."
         )
     latency = closest.candidate.latency
     return (
-        f"{head}{amount_text('latency_us', bounds.latency_us)} when "
+        f"{head}{amount_text('latency_us', limit_us)} when "
         f"it is measured. The closest takes {amount_text('latency_us', latency.median_us)}, "
         f"{enough_text('latency_us', latency.upper_us)} at the upper end of its 95 % interval"
         f"{' (a noisy measurement)' if latency.noisy else ''}: {closest.candidate.blueprint}. "
@@ -227,8 +247,12 @@ def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench)
     if out is not None:
         return out
     asked = f"{bench.target} {_asked(request)}{' dery' if request.dery else ''}"
-    words = "".join(c if c.isalnum() or c == "." else " " for c in asked).split()
-    return home / "builds" / "-".join(words)
+    return home / "builds" / folder_name(asked)
+
+
+def folder_name(text: str) -> str:
+    """A text as the name of a folder."""
+    return "-".join("".join(c if c.isalnum() or c == "." else " " for c in text).split())
 
 
 def _asked(request: Request) -> str:
@@ -236,6 +260,7 @@ def _asked(request: Request) -> str:
     asked = request.budget
     counts = {"params": asked.params, "MACs": asked.macs}
     words = [] if request.latency is None else [request.latency]
+    words += map(str, request.also)
     words += [f"{count} {name}" for name, count in counts.items() if count is not None]
     others = replace(asked, stitches=None, params=None, macs=None)
     words += asked_for(others)
@@ -244,34 +269,43 @@ def _asked(request: Request) -> str:
 
 def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
     """What a build would do; measures nothing."""
-    parsed = None if request.latency is None else parse_latency(request.latency)
-    if isinstance(parsed, LatencyShare):
-        bench.zoo.find(parsed.model)
+    for text in (request.latency, *(one.latency for one in request.also)):
+        parsed = None if text is None else parse_latency(text)
+        if isinstance(parsed, LatencyShare):
+            bench.zoo.find(parsed.model)
     excluded = named(request, bench).excluded
-    missing = bench.profile.plan(bench.wanted)
     lines = [
         f"Target {bench.target}, budget {_asked(request)}, at most {request.budget.stitches} "
         f"stitches, "
         f"input sizes {', '.join(map(str, bench.settings.sizes))} px.",
         f"Donors: {', '.join(name for name in bench.zoo.names if name not in excluded)}.",
     ]
-    if missing.to_measure:
-        lines.append(
-            f"Would first measure {missing.to_measure} models, at most "
-            f"{missing.estimated_seconds:.0f} s (derycc profile does the same)."
-        )
-    elif request.latency is None or parsed is None:
-        lines.append("Everything is measured.")
-    elif isinstance(parsed, Latency) or _profiled(parsed, bench):
-        asked = budget_us(request.latency, bench)
-        lines.append(f"Everything is measured; the budget is {asked / 1000:.2f} ms.")
-    else:
-        lines.append(f"Would first measure {parsed.model} at its own input size for the budget.")
+    texts = (request.latency, *(one.latency for one in request.also))
+    for text, one in zip(texts, bench.everywhere, strict=True):
+        where = f"On {one.target}: " if request.also else ""
+        lines.append(where + _to_measure(text, one))
     if request.dery is not None:
         lines.append(_dery_plan(request.dery))
     lines.append(f"Would build and measure at most {request.candidates} candidates.")
     lines.append(f"Would write {folder}. Nothing was built (--dry-run).")
     return lines
+
+
+def _to_measure(text: str | None, bench: Workbench) -> str:
+    """What is still to be measured on a target, and the budget there if that is known."""
+    missing = bench.profile.plan(bench.wanted)
+    if missing.to_measure:
+        return (
+            f"Would first measure {missing.to_measure} models, at most "
+            f"{missing.estimated_seconds:.0f} s (derycc profile does the same)."
+        )
+    if text is None:
+        return "Everything is measured."
+    parsed = parse_latency(text)
+    if isinstance(parsed, Latency) or _profiled(parsed, bench):
+        asked = budget_us(text, bench)
+        return f"Everything is measured; the budget is {asked / 1000:.2f} ms."
+    return f"Would first measure {parsed.model} at its own input size for the budget."
 
 
 def _dery_plan(dery: DerySettings) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from compiler.assembly import Assembly
 from compiler.dery_space import DerySpace, joints_of
@@ -18,13 +19,14 @@ from compiler.search_space import Space
 from compiler.trial import Believed
 from compiler.workbench import Workbench
 from derycc.alone import DonorAlone, donors_alone
-from derycc.artifact import LOCK, costs_digest
+from derycc.artifact import LOCK
 from derycc.dery import PARTITION
 from derycc.manifest import Manifest, check_files, read_manifest
 from derycc.manifest_asked import Beliefs, Session
+from derycc.papers_targets import costs_digest
 from derycc.problems import problem_of
 from derycc.session import Options, open_workbench
-from targets.budget import Budget
+from targets.budget import Budget, target_of
 from targets.errors import DataError, UsageError, ZooError
 
 
@@ -76,13 +78,14 @@ def explain(folder: Path, home: Path, store: str | None, progress: Progress) -> 
             budget,
             explainer.explain(arcs),
             donors_alone(bench, budget),
-            json.loads((folder / LOCK).read_text())["cost_table"] != costs_digest(bench),
+            _changed(json.loads((folder / LOCK).read_text()), bench),
         )
 
 
 def asked(papers: Manifest) -> Budget:
     """The budget that a manifest tells of."""
-    amounts = {c.resource: c.asked for c in papers.constraints if c.asked is not None}
+    asked = {c.resource: c.asked for c in papers.constraints if c.asked is not None}
+    amounts = {name: amount for name, amount in asked.items() if target_of(name) is None}
     demands = papers.demands
     latency, energy = amounts.pop("latency_us", None), amounts.pop("energy_j", None)
     return Budget(
@@ -92,7 +95,16 @@ def asked(papers: Manifest) -> Budget:
         min_quality=demands.min_quality if demands else None,
         required=demands.required if demands else (),
         excluded=demands.excluded if demands else (),
+        elsewhere=tuple(
+            (target, amount) for name, amount in asked.items() if (target := target_of(name))
+        ),
     )
+
+
+def _changed(lock: dict[str, Any], bench: Workbench) -> bool:
+    """Whether anything has been measured anew, on any target, since a lock file was written."""
+    rows = lock.get("targets") or [{"cost_table": lock["cost_table"]}]
+    return [row["cost_table"] for row in rows] != [costs_digest(one) for one in bench.everywhere]
 
 
 def _searched(folder: Path, papers: Manifest) -> tuple[Session, Beliefs]:
@@ -124,9 +136,10 @@ def _opened(
         views=session.views,
         quick=session.quick,
         store=store,
+        also=tuple(one.target for one in papers.targets[1:]),
     )
     with open_workbench(options, progress) as bench:
-        missing = len(bench.profile.unmeasured(bench.wanted.keys))
+        missing = sum(len(one.profile.unmeasured(one.wanted.keys)) for one in bench.everywhere)
         if missing:
             raise UsageError(
                 f"The costs that the build followed from are not in {options.costs} as this "
@@ -165,6 +178,7 @@ def _believed(beliefs: Beliefs) -> Believed:
         DropModel(beliefs.drop_slope, beliefs.observations),
         Interval(beliefs.stitch_us, beliefs.stitch_upper_us),
         tuple(sorted(beliefs.excess.items())),
+        tuple((target, Interval(*ends)) for target, ends in sorted(beliefs.elsewhere.items())),
     )
 
 

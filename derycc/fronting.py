@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from compiler.belief import Belief
 from compiler.closed_loop import TIME_LIMIT_S
 from compiler.front import FrontPoint, front
-from compiler.kept import LATENCY
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.refusal import Question, refusal
@@ -13,7 +12,7 @@ from compiler.workbench import Workbench
 from derycc.alone import DonorAlone, donors_alone
 from derycc.building import Request, limits
 from derycc.session import labelled
-from targets.budget import Latency
+from targets.budget import LATENCY, Latency
 from targets.errors import InfeasibleError, UsageError
 
 
@@ -27,6 +26,7 @@ class FrontRow:
         quality: what is expected of it on the calibration photographs.
         network: what it is made of.
         proven: whether no network within the budget is expected to be better.
+        elsewhere: the prediction on other targets, by target.
     """
 
     limit_us: float
@@ -34,6 +34,7 @@ class FrontRow:
     quality: float
     network: Blueprint
     proven: bool
+    elsewhere: tuple[tuple[str, Interval], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def draw_front(
 
     Args:
         bench: the zoo on its target; what is not measured of its blocks is measured now.
-        request: all limits but the one on latency.
+        request: all limits but the one on latency; those on the latency elsewhere hold.
         span: the least and the largest latency.
         points: so many budgets; None: all at which the answer changes.
         seconds: for solving.
@@ -95,7 +96,7 @@ def draw_front(
     found = front(problem, LATENCY, low.us, high.us, points=points, time_limit_s=seconds)
     bench.progress.finish()
     if not found:
-        question = Question(loop.problem, bench.space.blueprint)
+        question = Question(loop.problem, bench.space.blueprint, here=loop.here)
         raise InfeasibleError(refusal(question, replace(budget, latency_us=high.us)))
     rows = tuple(_row(point, bench) for point in found)
     donors = donors_alone(bench, replace(budget, latency_us=high.us))
@@ -111,4 +112,5 @@ def _row(point: FrontPoint, bench: Workbench) -> FrontRow:
         quality=space.expected(arcs, belief.drops),
         network=space.blueprint(arcs),
         proven=point.assembly.status == "optimal",
+        elsewhere=belief.predicted_on([str(b.target) for b in bench.elsewhere], arcs, space),
     )

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from derycc.manifest_asked import Beliefs, Constraint, Demands, Session
+from derycc.manifest_targets import OnTarget
 from targets.errors import UsageError
 
 FORMAT = "derycc.manifest/3"
@@ -263,6 +264,7 @@ class Manifest:
         session: the command's other options; None in earlier formats.
         beliefs: what the chosen network was predicted by; None in earlier formats, and where it was
             written down by hand.
+        targets: every target it was built for, `target` first; empty in builds that knew one.
     """
 
     format: str
@@ -287,6 +289,7 @@ class Manifest:
     demands: Demands | None = None
     session: Session | None = None
     beliefs: Beliefs | None = None
+    targets: tuple[OnTarget, ...] = ()
 
     def to_json(self) -> bytes:
         """As it is written to `manifest.json`."""

@@ -1,5 +1,7 @@
 """The parts of a manifest that say what was asked for, and by what it was answered."""
 
+from dataclasses import field
+
 from pydantic.dataclasses import dataclass
 
 
@@ -8,8 +10,8 @@ class Constraint:
     """One resource: what was asked, predicted and measured, side by side.
 
     Attributes:
-        resource: latency_us, stitches, params, macs, weight_bytes, memory_bytes, energy_j or
-            donors.
+        resource: latency_us, latency_us@TARGET, stitches, params, macs, weight_bytes,
+            memory_bytes, energy_j or donors.
         asked: the most that was allowed; None: it was not limited.
         predicted: what the solver took it to be; None: it did not look.
         measured: what it is: counted of the network, or measured on the target (of latency and
@@ -73,6 +75,7 @@ class Beliefs:
         stitch_us: latency of a stitch beyond its own layer, median.
         stitch_upper_us: upper end.
         excess: factors by which resources were taken to exceed their prediction.
+        elsewhere: `stitch_us` and `stitch_upper_us` on other targets, by target.
     """
 
     drop_slope: float
@@ -80,3 +83,4 @@ class Beliefs:
     stitch_us: float
     stitch_upper_us: float
     excess: dict[str, float]
+    elsewhere: dict[str, tuple[float, float]] = field(default_factory=dict)

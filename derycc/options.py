@@ -50,6 +50,15 @@ TargetText = Annotated[
         "--target", help="Device: cpu, cpu:threads=1, FILE.toml, ... (derycc targets list)."
     ),
 ]
+AlsoTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        help='A latency that the same network is to keep on another target, e.g. "6ms on '
+        'cpu:threads=2" or "75% of MODEL on box.toml"; may be repeated.',
+        show_default=False,
+    ),
+]
 ZooText = Annotated[
     str | None,
     typer.Option(

@@ -6,7 +6,7 @@ from derycc.building import Built, Request
 from derycc.by_hand import HandBuilt, HandRequest
 from derycc.manifest_asked import Beliefs, Constraint, Demands, Session
 from derycc.session import Options
-from targets.budget import RESOURCES, Budget
+from targets.budget import RESOURCES, Budget, latency_on
 
 
 def constraints(built: Built | HandBuilt, plan: RecipePlan) -> tuple[Constraint, ...]:
@@ -19,8 +19,14 @@ def constraints(built: Built | HandBuilt, plan: RecipePlan) -> tuple[Constraint,
     found = {**dict(measured(built.candidate)), **_counted(plan)}
     return tuple(
         Constraint(name, asked.get(name), predicted.get(name), found.get(name))
-        for name in (*RESOURCES, "donors")
+        for name in (*_resources(limits), "donors")
     )
+
+
+def _resources(limits: Budget) -> tuple[str, ...]:
+    """All resources, with the latency on every target."""
+    first, *others = RESOURCES
+    return (first, *(latency_on(target) for target, _ in limits.elsewhere), *others)
 
 
 def _predicted(built: Built) -> dict[str, float]:
@@ -29,7 +35,8 @@ def _predicted(built: Built) -> dict[str, float]:
     believed = built.trial.believed
     for name, factor in believed.excess if believed else ():
         answer[name] = answer.get(name, 0.0) * factor
-    found = {name: answer[name] for name in RESOURCES if answer.get(name) is not None}
+    known = _resources(built.limits)
+    found = {name: answer[name] for name in known if answer.get(name) is not None}
     return {**found, "donors": float(len(built.candidate.blueprint.donors))}
 
 
@@ -74,4 +81,5 @@ def beliefs(built: Built | HandBuilt) -> Beliefs | None:
         believed.residual.median_us,
         believed.residual.upper_us,
         dict(believed.excess),
+        {target: (one.median_us, one.upper_us) for target, one in believed.elsewhere},
     )

@@ -11,6 +11,7 @@ from compiler.zoo import Zoo
 from derycc.building import Built
 from derycc.console import milliseconds, percent, table
 from derycc.manifest import Latency, Manifest, Solver
+from derycc.manifest_targets import OnTarget
 from derycc.printing_asked import constraint_rows, least_quality
 from derycc.printing_dery import dery_lines
 from derycc.sweeping import Point
@@ -39,18 +40,12 @@ def zoo_table(zoo: Zoo) -> Table:
 
 def build_table(build: Manifest) -> Table:
     """Predicted beside measured."""
-    latency, quality = build.latency, build.quality
-    low, high = latency.measured_interval_us
+    quality = build.quality
     held, chosen = quality.held_out, quality.calibration
     kind = score_name(chosen.top1)
     score = chosen.agreement if chosen.top1 is None else chosen.top1
     rows = [
-        (
-            "latency",
-            milliseconds(latency.budget_us),
-            _predicted(latency),
-            f"{milliseconds(latency.measured_us)} ({low / 1000:.2f} to {high / 1000:.2f})",
-        ),
+        *_latency_rows(build),
         *constraint_rows(build.constraints),
         (f"{kind}, calibration", least_quality(build), percent(quality.expected), percent(score)),
         (f"top-1, {held.images} held out", "", "", percent(held.top1)),
@@ -65,7 +60,25 @@ def build_table(build: Manifest) -> Table:
     return table("Promised and measured", ("", ">asked", ">predicted", ">measured"), rows)
 
 
-def _predicted(latency: Latency) -> str:
+def _latency_rows(build: Manifest) -> list[tuple[str, ...]]:
+    """One row a target; a budget that is missed is marked."""
+    first = build.latency
+    rows: list[tuple[str, Latency | OnTarget, bool]] = [("latency", first, first.within_budget)]
+    if len(build.targets) > 1:
+        rows = [(f"latency on {one.target}", one, one.within) for one in build.targets]
+    return [
+        (
+            name,
+            milliseconds(one.budget_us),
+            _predicted(one),
+            f"{milliseconds(one.measured_us)} ({one.measured_interval_us[0] / 1000:.2f} to "
+            f"{one.measured_interval_us[1] / 1000:.2f})" + ("" if within else " MISSED"),
+        )
+        for name, one, within in rows
+    ]
+
+
+def _predicted(latency: Latency | OnTarget) -> str:
     if latency.predicted_us is None:
         return "-"
     return f"{milliseconds(latency.predicted_us)} (to {milliseconds(latency.predicted_upper_us)})"
@@ -101,18 +114,26 @@ def solver_line(solver: Solver) -> str:
 
 def build_notes(build: Manifest) -> list[str]:
     """What a reader should know before trusting a build's numbers."""
-    latency = build.latency
-    ratio = latency.measured_us / (latency.predicted_us or latency.measured_us)
     notes = [] if build.data.caution is None else [build.data.caution]
     if build.network.untrained:
         notes.append(untrained_note(build.network.untrained))
+    for one in build.targets or (build.latency,):
+        where = f" on {one.target}" if isinstance(one, OnTarget) and build.targets[1:] else ""
+        notes += _latency_notes(one, where)
+    return notes
+
+
+def _latency_notes(latency: Latency | OnTarget, where: str) -> list[str]:
+    """What is to be said of a measurement, on a target if it is said on which."""
+    ratio, notes = latency.measured_us / (latency.predicted_us or latency.measured_us), []
     if not 1 / PREDICTION_TOLERANCE <= ratio <= PREDICTION_TOLERANCE:
         notes.append(
-            f"measured is {ratio:.2f} times predicted, so the blocks seem to have been measured "
-            "while the machine was in another state. Measure them anew: derycc profile --fresh."
+            f"measured{where} is {ratio:.2f} times predicted, so the blocks seem to have been "
+            "measured while the machine was in another state. Measure them anew: derycc profile "
+            "--fresh."
         )
     if latency.noisy:
-        notes.append("the final measurement is noisy; measure again with derycc bench.")
+        notes.append(f"the final measurement{where} is noisy; measure again with derycc bench.")
     return notes
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from derycc.manifest import Manifest
 from derycc.manifest_asked import Constraint
-from targets.amounts import WORDS, amount_text, enough_text
+from targets.amounts import amount_text, enough_text, words
+from targets.budget import LATENCY, target_of
 
 Row = tuple[str, str, str, str]
 
@@ -13,13 +14,13 @@ def constraint_rows(constraints: Sequence[Constraint]) -> list[Row]:
     """What was limited, and how much of it the network takes; latency has a row of its own."""
     return [
         (
-            WORDS[one.resource],
+            words(one.resource),
             amount_text(one.resource, one.asked),
             _amount(one.resource, one.predicted),
             _amount(one.resource, one.measured) + ("" if one.kept else " MISSED"),
         )
         for one in constraints
-        if one.asked is not None and one.resource != "latency_us"
+        if one.asked is not None and one.resource != LATENCY and target_of(one.resource) is None
     ]
 
 

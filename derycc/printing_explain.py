@@ -16,7 +16,10 @@ def waterfall_table(explained: Explained) -> Table:
     """Latency and quality by segment and stitch, with their sums."""
     rows: list[tuple[str, ...]] = []
     median_us = upper_us = quality = 0.0
+    elsewhere_us = dict.fromkeys((target for target, _ in explained.budget.elsewhere), 0.0)
     for piece in explained.explanation.pieces:
+        for target, latency in piece.elsewhere:
+            elsewhere_us[target] += latency.upper_us
         median_us += piece.latency.median_us
         upper_us += piece.latency.upper_us
         quality += piece.quality
@@ -26,12 +29,16 @@ def waterfall_table(explained: Explained) -> Table:
                 piece.name,
                 milliseconds(piece.latency.median_us),
                 milliseconds(upper_us),
+                *map(milliseconds, elsewhere_us.values()),
                 _points(piece.quality),
                 percent(quality),
             )
         )
-    rows.append(("", "all", milliseconds(median_us), milliseconds(upper_us), "", percent(quality)))
-    columns = ("", "part", ">latency", ">upper end so far", ">quality", ">quality so far")
+    sums = tuple(map(milliseconds, (median_us, upper_us, *elsewhere_us.values())))
+    rows.append(("", "all", *sums, "", percent(quality)))
+    others = (f">upper end so far on {target}" for target in elsewhere_us)
+    latencies = (">latency", ">upper end so far", *others)
+    columns = ("", "part", *latencies, ">quality", ">quality so far")
     return table("Where latency goes and quality comes from (predicted)", columns, rows)
 
 

@@ -12,10 +12,12 @@ from derycc.fronting import Front, FrontRow
 
 def front_table(front: Front) -> Table:
     """One line a network."""
+    elsewhere = front.rows[0].elsewhere if front.rows else ()
     columns = (
         ">budget",
         ">predicted",
         ">upper end",
+        *(f">upper end on {target}" for target, _ in elsewhere),
         f">{front.score} expected",
         "proven",
         "network",
@@ -55,6 +57,7 @@ def front_data(front: Front) -> dict[str, Any]:
                 "predicted_upper_us": row.latency.upper_us,
                 "expected": row.quality,
                 "proven": row.proven,
+                "elsewhere": {target: asdict(latency) for target, latency in row.elsewhere},
                 "network": asdict(row.network),
             }
             for row in front.rows
@@ -84,6 +87,7 @@ def _row(row: FrontRow) -> tuple[str, ...]:
         milliseconds(row.limit_us),
         milliseconds(row.latency.median_us),
         milliseconds(row.latency.upper_us),
+        *(milliseconds(latency.upper_us) for _, latency in row.elsewhere),
         percent(row.quality),
         "yes" if row.proven else "NO",
         str(row.network),

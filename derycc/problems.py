@@ -49,10 +49,10 @@ def problem_of(
 ) -> Problem:
     """The problem as it was believed when a network was chosen."""
     belief = Belief(believed.drops, excess=dict(believed.excess))
-    tight = belief.tightened(budget)
+    tight, elsewhere = belief.tightened(budget), dict(believed.elsewhere)
     if isinstance(space, DerySpace) and dery is not None and dery.score == "similarity":
-        return space.by_similarity(tight, believed.drops, believed.residual)
-    return space.problem(tight, believed.drops, believed.residual)
+        return space.by_similarity(tight, believed.drops, believed.residual, elsewhere)
+    return space.problem(tight, believed.drops, believed.residual, elsewhere)
 
 
 def write_problem(path: Path, problem: Problem) -> None:

@@ -5,6 +5,7 @@ from html import escape
 
 from derycc.console import milliseconds, percent
 from derycc.manifest import Latency, Manifest
+from derycc.manifest_targets import OnTarget
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -19,7 +20,9 @@ table { border-collapse: collapse; width: 100% } th, td { text-align: left; padd
 def report_html(build: Manifest) -> str:
     """The page, self-contained."""
     title = f"A network for {build.budget}" if build.budget else "A network of a recipe"
-    parts = [f"<h1>{escape(title)} on {escape(build.target)}</h1>", _verdict(build.latency)]
+    also = "".join(f", {one.budget} on {one.target}" for one in build.targets[1:])
+    parts = [f"<h1>{escape(f'{title} on {build.target}{also}')}</h1>", _verdict(build.latency)]
+    parts += map(_verdict_there, build.targets[1:])
     if build.data.caution:
         parts.append(f'<p class="note">{escape(build.data.caution)}</p>')
     if build.network.untrained:
@@ -48,6 +51,26 @@ def _verdict(latency: Latency) -> str:
     )
 
 
+def _verdict_there(one: OnTarget) -> str:
+    """The same on another target."""
+    kept = "keeps" if one.within else "misses"
+    return (
+        f'<p class="{"good" if one.within else "bad"}">On {escape(one.target)} it {kept} its '
+        f"budget: {milliseconds(one.measured_us)} measured, "
+        f"{milliseconds(one.measured_interval_us[1])} at the upper end, "
+        f"{milliseconds(one.budget_us)} allowed.</p>"
+    )
+
+
+def _latency_there(one: OnTarget) -> tuple[str, str, str]:
+    low, high = one.measured_interval_us
+    return (
+        f"latency on {one.target}",
+        f"{milliseconds(one.predicted_us)}, at most {milliseconds(one.predicted_upper_us)}",
+        f"{milliseconds(one.measured_us)} ({milliseconds(low)} to {milliseconds(high)})",
+    )
+
+
 def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "\n".join(
@@ -59,6 +82,7 @@ def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
 def _promised(build: Manifest) -> str:
     latency, quality = build.latency, build.quality
     low, high = latency.measured_interval_us
+    first = f"latency on {build.target}" if build.targets[1:] else "latency"
     scores = (quality.calibration, quality.held_out)
     top1, agreement = [
         [percent(getattr(s, name)) for s in scores] for name in ("top1", "agreement")
@@ -68,12 +92,13 @@ def _promised(build: Manifest) -> str:
         ("", "predicted", "measured"),
         [
             (
-                "latency",
+                first,
                 f"{milliseconds(latency.predicted_us)}, at most "
                 f"{milliseconds(latency.predicted_upper_us)}",
                 f"{milliseconds(latency.measured_us)} ({milliseconds(low)} to "
                 f"{milliseconds(high)}), p99 {milliseconds(latency.p99_us)}",
             ),
+            *map(_latency_there, build.targets[1:]),
             ("quality, calibration", percent(quality.expected), f"top-1 {top1[0]}"),
             ("quality, held out", "", f"top-1 {top1[1]}"),
             (f"agreement with {quality.reference}", "", f"{agreement[0]}; held out {agreement[1]}"),
@@ -140,6 +165,10 @@ def _checked(build: Manifest) -> str:
             else "none: the network was written down by hand",
         ),
         ("environment", build.environment),
+        *(
+            (f"on {one.target}", f"environment {one.environment}, least cosine {one.cosine:.7f}")
+            for one in build.targets[1:]
+        ),
         (
             "photographs",
             f"{build.data.calibration} to calibrate, {build.data.held_out} held out: "

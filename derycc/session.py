@@ -19,7 +19,7 @@ from profilers.store import CostStore
 from profilers.store_copy import snapshot
 from targets.errors import UsageError, WorkspaceError
 from targets.scratch import scratch_folder
-from targets.target import get_target
+from targets.target import Target, get_target
 
 FEW_IMAGES = 1000
 """Below this many held-out images a difference of a few points says nothing."""
@@ -53,6 +53,7 @@ class Options:
         fresh: measure blocks anew even if the store has them.
         store: file or URL of the cost store; None: the one in the home folder.
         budget_seconds: time to measure blocks in; None: all the time that it takes.
+        also: other targets that networks have budgets on, as the user wrote them.
     """
 
     home: Path
@@ -66,6 +67,7 @@ class Options:
     fresh: bool = False
     store: str | None = None
     budget_seconds: float | None = None
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks the time limit, before anything that takes time."""
@@ -95,7 +97,7 @@ def open_workbench(
         ZooError, DataError: weights or images cannot be used.
         WorkspaceError: the home folder cannot be written.
     """
-    target = get_target(options.target)
+    target, *elsewhere = _targets(options)
     if not dry or options.home.exists():
         make_home(options.home)
     zoo = zoo or open_zoo(options.home, options.zoo, progress)
@@ -110,7 +112,24 @@ def open_workbench(
             fresh=options.fresh,
             budget_seconds=options.budget_seconds,
         )
-        yield Workbench(zoo, target, store, settings, progress, images)
+        yield Workbench(zoo, target, store, settings, progress, images, tuple(elsewhere))
+
+
+def _targets(options: Options) -> list[Target]:
+    """The target to build for, and the others.
+
+    Raises:
+        UsageError: two of them are the same.
+    """
+    found = [get_target(text) for text in (options.target, *options.also)]
+    for text, target in zip(options.also, found[1:], strict=True):
+        if found.count(target) > 1:
+            raise UsageError(
+                f"The target {text} (--also) is named twice: {options.target} is what is built "
+                f"for (--target), others are {', '.join(options.also)}. Name each once, and give "
+                "the budget on the first by --latency."
+            )
+    return found
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """`derycc front`: what every latency of a range would buy."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from derycc.grouped_options import Bench, Constraints, grouped
-from derycc.options import AsJson, Stitches, frame, print_json
+from derycc.options import AlsoTexts, AsJson, Stitches, frame, print_json
 
 if TYPE_CHECKING:
     from derycc.building import Request
@@ -36,12 +37,14 @@ def front(
     constraints: Constraints,
     latency: Range,
     points: Points = None,
+    also: AlsoTexts = None,
     stitches: Stitches = 2,
     time_limit: TimeLimit = 60.0,
     out: PlotOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Prints the best network for every latency of a range, predicted; builds none of them."""
+    from derycc.also import parse_also
     from derycc.building import Request
     from derycc.plotting import check_plot
     from targets.budget import parse_latency_range
@@ -50,8 +53,12 @@ def front(
         span = parse_latency_range(latency)
         if out is not None:
             check_plot(out)
-        request = Request(None, constraints.budget(stitches), licences=constraints.licences)
-        _front(bench.options(), request, span, points, time_limit, out, as_json)
+        others = parse_also(also)
+        options = replace(bench.options(), also=tuple(one.target for one in others))
+        request = Request(
+            None, constraints.budget(stitches), licences=constraints.licences, also=others
+        )
+        _front(options, request, span, points, time_limit, out, as_json)
 
 
 def _front(
