@@ -1,16 +1,28 @@
 """`derycc build`: the best network for one budget, or that of a recipe, as a verified engine."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from derycc.grouped_options import Bench, Constraints, grouped
-from derycc.options import AsJson, CandidateCount, DryRun, WeightsText, frame, print_json
+from derycc.options import (
+    AlsoTexts,
+    AsJson,
+    CandidateCount,
+    DryRun,
+    WeightsText,
+    frame,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from compiler.dery_bench import DerySettings
+    from derycc.also import Also
     from derycc.building import Request
+    from derycc.each import Separate
     from derycc.manifest import Manifest
     from derycc.session import Options
 
@@ -94,6 +106,14 @@ Out = Annotated[
 ]
 
 
+Each = Annotated[
+    bool,
+    typer.Option(
+        "--each",
+        help="With --also: instead of one network for all targets, the best for each by itself, "
+        "in a folder each.",
+    ),
+]
 ProblemOut = Annotated[
     Path | None,
     typer.Option(
@@ -109,6 +129,8 @@ def build(
     bench: Bench,
     constraints: Constraints,
     latency: LatencyText = None,
+    also: AlsoTexts = None,
+    each: Each = False,
     recipe: RecipeText = None,
     weights: WeightsText = "pretrained",
     out: Out = None,
@@ -125,13 +147,20 @@ def build(
 ) -> None:
     """Assembles, compiles, measures and verifies the best network within budgets."""
     with frame():
-        options = bench.options()
+        from derycc.also import parse_also
+
+        others = parse_also(also)
+        options = replace(bench.options(), also=tuple(one.target for one in others))
         dery = _dery(mode, {"k": k, "score": score, "epsilon": epsilon, "seed": seed})
         if recipe is not None:
-            _check_free(bench, constraints, dery, problem_out)
+            _check_free(bench, constraints, dery, problem_out, others)
             _build_by_hand(options, recipe, latency, weights, out, dry_run, as_json)
             return
-        request = _request(latency, stitches, constraints, candidates, dery)
+        request = _request(latency, others, stitches, constraints, candidates, dery)
+        if each:
+            _check_each(request, problem_out)
+            _build_each(options, request, out, dry_run, as_json)
+            return
         _build(options, request, out, problem_out, dry_run, as_json)
 
 
@@ -146,6 +175,7 @@ def _build(
     from derycc.artifact import check_folder, write_artifact
     from derycc.building import out_folder, plan
     from derycc.console import Bars
+    from derycc.each import comparable, separate_builds
     from derycc.problems import solved
     from derycc.session import open_workbench
     from targets.budget import parse_latency
@@ -161,7 +191,54 @@ def _build(
             return
         built, bench = solved(request, workbench, problem_out)
         papers = write_artifact(folder, built, request, options, bench)
+        separate = separate_builds(folder, out, request, options.home, workbench)
     _print(papers, folder, as_json)
+    if not as_json and comparable(papers, separate):
+        _print_each(separate, papers)
+
+
+def _build_each(
+    options: "Options", request: "Request", out: Path | None, dry_run: bool, as_json: bool
+) -> None:
+    from derycc.building import plan
+    from derycc.console import Bars
+    from derycc.each import (
+        build_each,
+        common_build,
+        comparable,
+        each_folder,
+        known,
+        require,
+        tasks,
+    )
+    from derycc.printing_each import each_data
+    from derycc.session import open_workbench
+
+    with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
+        todo = tasks(request, workbench, each_folder(out, request, options.home, workbench))
+        if dry_run:
+            lines = [line for one in todo for line in plan(one.request, one.bench, one.folder)]
+            print_json({"plan": lines}) if as_json else typer.echo("\n".join(lines))
+            return
+        common = known(common_build(out, request, options.home, workbench))
+        found = build_each(todo, options)
+    beside = common if comparable(common, found) else None
+    if as_json:
+        print_json(each_data(found, beside))
+    else:
+        for one in found:
+            if one.papers is not None:
+                _print(one.papers, one.folder, as_json)
+        _print_each(found, beside)
+    require(found)
+
+
+def _print_each(separate: "Sequence[Separate]", common: "Manifest | None") -> None:
+    from derycc.console import stdout
+    from derycc.printing_each import each_lines, each_table
+
+    stdout().print(each_table(separate, common))
+    typer.echo("\n".join(each_lines(separate, common)))
 
 
 def _build_by_hand(
@@ -236,8 +313,24 @@ def _dery(mode: str, asked: dict[str, Any]) -> "DerySettings | None":
     return None
 
 
+def _check_each(request: "Request", problem_out: Path | None) -> None:
+    from targets.errors import UsageError
+
+    if not request.also:
+        raise UsageError(
+            "--each builds for several targets, and --target is the only one. Name the others and "
+            'their budgets, e.g. --also "6ms on cpu:threads=2", or leave --each out.'
+        )
+    if problem_out is not None:
+        raise UsageError(
+            "--problem-out writes one problem, and --each solves one a target. Leave one of the "
+            "two out."
+        )
+
+
 def _request(
     latency: str | None,
+    also: "tuple[Also, ...]",
     stitches: int | None,
     constraints: Constraints,
     candidates: int,
@@ -249,12 +342,12 @@ def _request(
     if stitches is None:
         stitches = 2 if dery is None else dery.k - 1
     budget = constraints.budget(stitches)
-    if latency is None and len(budget.amounts()) == 1 and budget.min_quality is None:
+    if latency is None and not also and len(budget.amounts()) == 1 and budget.min_quality is None:
         raise UsageError(
             "There is nothing to build: give a budget by --latency, --params, --macs, --memory, "
             "--weight-memory or --energy, a goal by --min-quality, or a network by --recipe."
         )
-    return Request(latency, budget, candidates, dery, constraints.licences)
+    return Request(latency, budget, candidates, dery, constraints.licences, also)
 
 
 def _check_free(
@@ -262,10 +355,11 @@ def _check_free(
     constraints: Constraints,
     dery: "DerySettings | None",
     problem_out: Path | None,
+    also: "tuple[Also, ...]",
 ) -> None:
     from targets.errors import UsageError
 
-    given = {"--size": bench.size, "--mode": dery, "--problem-out": problem_out}
+    given = {"--size": bench.size, "--also": also, "--mode": dery, "--problem-out": problem_out}
     wrong = [name for name, value in given.items() if value]
     wrong[1:1] = constraints.given
     if wrong:
