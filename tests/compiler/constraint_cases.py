@@ -11,6 +11,8 @@ from compiler.problem import Arc, Problem
 from targets.budget import Budget
 
 LAYERS = 3
+ELSEWHERE = "latency_us@box:threads=2"
+"""The latency on another target."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,16 @@ def drawn_problems(draw: st.DrawFn, most_donors: int = 4) -> Drawn:
         for layer in range(LAYERS):
             tail = "in" if layer == 0 else f"{donor}@{layer}"
             head = "out" if layer == LAYERS - 1 else f"{donor}@{layer + 1}"
-            costs = (("latency_us", float(draw(whole))), ("params", float(draw(whole))))
+            costs = tuple(
+                (name, float(draw(whole))) for name in ("latency_us", "params", ELSEWHERE)
+            )
             name = f"{donor}/{layer}"
             arcs.append(Arc(name, tail, head, draw(whole) / 40, costs))
             facts[name] = ArcFacts(f"d{donor}", float(draw(whole)), float(draw(whole)))
     ends = [(a, b, n) for a in range(count) for b in range(count) for n in (1, 2) if a != b]
     for a, b, n in draw(st.lists(st.sampled_from(ends), max_size=8, unique=True)):
         name = f"{a}/{n}>{b}"
-        costs = (("latency_us", 1.0), ("params", 1.0), ("stitches", 1.0))
+        costs = (("latency_us", 1.0), ("params", 1.0), ("stitches", 1.0), (ELSEWHERE, 2.0))
         arcs.append(Arc(name, f"{a}@{n}", f"{b}@{n}^", -draw(whole) / 100, costs))
         facts[name] = ArcFacts(None, 1.0, float(draw(whole)), (f"d{a}", f"d{b}"))
     arcs, facts = _entered(arcs, facts)
@@ -96,6 +100,7 @@ def _entered(arcs: list[Arc], facts: dict[str, ArcFacts]) -> tuple[list[Arc], di
 @st.composite
 def budgets(draw: st.DrawFn, donors: list[str]) -> Budget:
     some = st.none() | st.integers(1, 45)
+    some_elsewhere = st.integers(1, 45).map(lambda n: (("box:threads=2", float(n)),))
     names = st.lists(st.sampled_from(donors), max_size=2, unique=True)
     required = draw(names)
     excluded = [name for name in draw(names) if name not in required]
@@ -108,4 +113,5 @@ def budgets(draw: st.DrawFn, donors: list[str]) -> Budget:
         min_quality=draw(st.none() | st.integers(1, 40).map(lambda n: n / 40)),
         required=tuple(required),
         excluded=tuple(excluded),
+        elsewhere=draw(st.just(()) | some_elsewhere),
     )

@@ -1,8 +1,11 @@
 """Kept or not: each limit beside what was measured, and what is missed in words."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from compiler.candidates import Candidate, Judged
 from compiler.kept import chosen_by, keeps, measured, missed
@@ -58,3 +61,20 @@ def test_each_missed_limit_is_said() -> None:
 def test_what_is_chosen_by_is_speed_where_quality_is_demanded() -> None:
     assert chosen_by(Budget(), candidate()) is None
     assert chosen_by(Budget(min_quality=0.5), candidate()) == -1000.0
+
+
+def test_a_latency_is_kept_on_every_target() -> None:
+    there = Measurement("key", "net", ((0.003,) * 3,), (0.0,), False)
+    made = replace(candidate(None, None), elsewhere=(("box", there),))
+    limits = Budget(latency_us=1000.0, elsewhere=(("box", 3000.0),))
+    tight = Budget(latency_us=999.0, elsewhere=(("box", 2999.0),))
+
+    assert keeps(limits, made)
+    assert dict(measured(made))["latency_us@box"] == pytest.approx(3000.0)
+    assert missed(limits.limited("latency_us@box", 2999.0), made) == [
+        "its latency on box (upper end) is 3 ms, asked for: 2.999 ms"
+    ]
+    assert missed(tight, made, "small") == [
+        "its latency on small (upper end) is 1 ms, asked for: 0.999 ms",
+        "its latency on box (upper end) is 3 ms, asked for: 2.999 ms",
+    ]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targets.amounts import amount_text, enough_text
+from targets.amounts import amount_text, enough_text, words
 from targets.budget import Latency, parse_bytes, parse_count, parse_energy, parse_latency
 
 amounts = st.floats(1.0, 1e12)
@@ -49,3 +49,11 @@ def test_so_are_sizes_counts_and_energies(amount: float) -> None:
     assert parse_bytes(enough_text("memory_bytes", whole)) >= whole
     assert parse_count(enough_text("params", whole)) >= whole
     assert parse_energy(enough_text("energy_j", amount * 1e-9)) >= amount * 1e-9
+
+
+def test_a_latency_is_called_after_its_target_where_there_are_several() -> None:
+    assert words("latency_us") == "latency (upper end)"
+    assert words("latency_us", "small") == "latency on small (upper end)"
+    assert words("latency_us@box:threads=2", "small") == "latency on box:threads=2 (upper end)"
+    assert words("params", "small") == "number of parameters"
+    assert amount_text("latency_us@box", 9712.3) == "9.712 ms"

@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
@@ -11,12 +11,15 @@ from targets.budget import (
     Count,
     Latency,
     LatencyShare,
+    latency_on,
     parse_bytes,
     parse_count,
     parse_energy,
     parse_latency,
+    parse_latency_on,
     parse_latency_range,
     parse_quality,
+    target_of,
 )
 from targets.errors import UsageError
 
@@ -249,3 +252,51 @@ def test_a_budget_names_what_adds_up() -> None:
     budget = Budget(latency_us=5.0, params=2, donors=1, min_quality=0.5, required=("a",))
 
     assert budget.amounts() == (("latency_us", 5.0), ("params", 2.0))
+
+
+def test_latency_on_other_targets_is_limited_by_name() -> None:
+    budget = Budget(latency_us=5.0, params=2, elsewhere=(("box:threads=2", 7.0), ("a", 3.0)))
+
+    assert budget.amounts() == (
+        ("latency_us", 5.0),
+        ("latency_us@box:threads=2", 7.0),
+        ("latency_us@a", 3.0),
+        ("params", 2.0),
+    )
+    assert budget.without("latency_us@a").elsewhere == (("box:threads=2", 7.0),)
+    assert budget.without("params") == replace(budget, params=None)
+    assert budget.limited("latency_us@a", 4.0).elsewhere == (("box:threads=2", 7.0), ("a", 4.0))
+    assert budget.limited("latency_us", 6.0).latency_us == 6.0
+
+
+def test_a_limit_on_another_target_is_above_nothing() -> None:
+    with pytest.raises(UsageError, match="Cannot use 0 as a budget latency_us@box"):
+        Budget(elsewhere=(("box", 0),))
+
+
+def test_a_resource_names_its_target() -> None:
+    assert target_of(latency_on("box:threads=2,spinning=off")) == "box:threads=2,spinning=off"
+    assert [target_of(name) for name in ("latency_us", "params", "latency_us@")] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("6ms on cpu:threads=2", ("6ms", "cpu:threads=2")),
+        (" 75% of net  on box.toml:spinning=off ", ("75% of net", "box.toml:spinning=off")),
+        ("6ms on my on box.toml", ("6ms", "my on box.toml")),
+    ],
+)
+def test_a_latency_on_a_target_has_both(text: str, found: tuple[str, str]) -> None:
+    assert parse_latency_on(text) == found
+
+
+@pytest.mark.parametrize("text", ["6ms", "6ms on", "on cpu", "6ms cpu:threads=2", ""])
+def test_what_names_no_target_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"as a latency on another target\. Say both, e\.g\."):
+        parse_latency_on(text)
+
+
+def test_what_stands_before_the_target_is_a_latency() -> None:
+    with pytest.raises(UsageError, match="Cannot read 'fast' as a latency"):
+        parse_latency_on("fast on cpu")
