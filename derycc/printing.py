@@ -117,9 +117,10 @@ def build_notes(build: Manifest) -> list[str]:
     notes = [] if build.data.caution is None else [build.data.caution]
     if build.network.untrained:
         notes.append(untrained_note(build.network.untrained))
-    for one in build.targets or (build.latency,):
-        where = f" on {one.target}" if isinstance(one, OnTarget) and build.targets[1:] else ""
-        notes += _latency_notes(one, where)
+    others = build.targets[1:]
+    notes += _latency_notes(build.latency, f" on {build.target}" if others else "")
+    for one in others:
+        notes += _latency_notes(one, f" on {one.target}")
     return notes
 
 
