@@ -22,7 +22,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.assembly_instances import also_limited, chain_instance, facts, zoo_instance
+from benchmarks.assembly_instances import (
+    also_gated,
+    also_limited,
+    chain_instance,
+    facts,
+    zoo_instance,
+)
 from compiler.assembly import assemble
 from compiler.plain_flow import plain_best
 from compiler.problem import Problem
@@ -41,10 +47,12 @@ SIZES = (
     ("zoo", 1000, 12),
     ("cycles", 100, 12),
     ("limits", 100, 12),
+    ("gates", 30, 12),
+    ("gates", 100, 12),
     ("chain", 80, 16),
     ("chain", 80, 54),
 )
-SMOKE = (("zoo", 5, 4), ("cycles", 5, 4), ("limits", 5, 4), ("chain", 10, 4))
+SMOKE = (("zoo", 5, 4), ("cycles", 5, 4), ("limits", 5, 4), ("gates", 5, 4), ("chain", 10, 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Run:
 
     Attributes:
         kind: "zoo", "cycles" (stitches that lead back), "limits" (parameters and stitches limited
-            as well) or "chain".
+            as well), "gates" (peak memory and the number of donors limited as well) or "chain".
         wide: donors, or layers.
         deep: cuts, or choices.
         seed: of the instance.
@@ -84,6 +92,8 @@ def instance(kind: str, wide: int, deep: int, seed: int) -> Problem:
     if kind == "chain":
         return chain_instance(wide, deep, seed)
     made = zoo_instance(wide, deep, seed, backward=kind == "cycles")
+    if kind == "gates":
+        return also_gated(made, stitches=4)
     return also_limited(made, stitches=2) if kind == "limits" else made
 
 

@@ -15,7 +15,9 @@ from importlib.metadata import version
 from random import Random
 
 from compiler.assembly import assemble, cheapest
+from compiler.constraints import ArcFacts, constrained
 from compiler.problem import Amounts, Arc, CountLimit, Problem
+from targets.budget import Budget
 
 STITCHES = (10, 20)
 """Fewest and most stitches out of a cut."""
@@ -94,6 +96,22 @@ def also_limited(problem: Problem, stitches: int) -> Problem:
     return replace(problem, limits=limits, counts=(CountLimit(names, at_most=stitches),))
 
 
+def also_gated(problem: Problem, stitches: int) -> Problem:
+    """The problem under what does not add up: at most 2 donors, and less peak memory than is best.
+
+    Weights are held all the time, activations are shared; at most `stitches` stitches.
+    """
+    arcs = tuple(replace(arc, costs=_with_stitches(arc)) for arc in problem.arcs)
+    free = replace(problem, arcs=arcs)
+    told = {arc.id: _arc_facts(arc) for arc in problem.arcs}
+    latency_us = dict(problem.limits)["latency_us"]
+    limits = (("latency_us", latency_us), ("stitches", float(stitches)))
+    used = [told[name] for name in assemble(replace(free, limits=limits)).arcs]
+    peak = sum(fact.held_bytes for fact in used) + max(fact.passing_bytes for fact in used)
+    budget = Budget(latency_us, stitches, memory_bytes=int(0.8 * peak), donors=2)
+    return constrained(free, budget, told)
+
+
 def facts() -> dict[str, object]:
     """The date, the machine and the versions, for result files."""
     return {
@@ -102,6 +120,20 @@ def facts() -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("numpy", "ortools")},
     }
+
+
+def _with_stitches(arc: Arc) -> Amounts:
+    kept = tuple(cost for cost in arc.costs if cost[0] != "memory_bytes")
+    return (*kept, ("stitches", float(">" in arc.id)))
+
+
+def _arc_facts(arc: Arc) -> ArcFacts:
+    """Of a block its donor, of a stitch those that it joins; four bytes a parameter."""
+    held, passing = 4 * arc.cost("params"), arc.cost("memory_bytes")
+    if ">" not in arc.id:
+        return ArcFacts(arc.id.partition("/")[0], held, passing)
+    joined = tuple(end.partition("@")[0] for end in arc.id.split(">"))
+    return ArcFacts(None, held, passing, joined)
 
 
 def _donor(random: Random, cuts: int) -> Donor:

@@ -18,8 +18,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from compiler.cpsat import Answer, solver_name
+from compiler.gate_search import Search, search_for
 from compiler.path_program import PathProgram
-from compiler.path_search import PathSearch
 from compiler.problem import Amounts, Problem
 from targets.errors import UnknownNameError, UsageError
 
@@ -130,7 +130,7 @@ def assemble(
     """
     check_effort(time_limit_s, seed, workers)
     started = time.monotonic()
-    search = PathSearch(PathProgram.of(problem), seed, workers)
+    search = search_for(problem, seed, workers)
     for arcs in forbid:
         search.forbid(_numbers(problem, arcs))
     return answered(search, started, time_limit_s, tie_order(tie_break))
@@ -162,7 +162,7 @@ def k_best(
     if distinct < 1:
         raise UsageError(f"Asked for networks that differ in {distinct} arcs. Ask for 1 or more.")
     deadline = time.monotonic() + time_limit_s
-    search = PathSearch(PathProgram.of(problem), seed, workers)
+    search = search_for(problem, seed, workers)
     answers: list[Assembly] = []
     while len(answers) < k:
         started = time.monotonic()
@@ -230,7 +230,7 @@ def tie_order(tie_break: str | None) -> tuple[str, ...]:
     return () if tie_break is None else (tie_break,)
 
 
-def answered(search: PathSearch, started: float, seconds: float, ties: Sequence[str]) -> Assembly:
+def answered(search: Search, started: float, seconds: float, ties: Sequence[str]) -> Assembly:
     """The search's next answer in the problem's own numbers; `seconds` count from `started`."""
     program = search.program
     answer = search.best(seconds - (time.monotonic() - started), ties)

@@ -11,8 +11,7 @@ import time
 from dataclasses import dataclass, replace
 
 from compiler.assembly import Assembly, answered, check_effort, tie_order
-from compiler.path_program import PathProgram
-from compiler.path_search import PathSearch
+from compiler.gate_search import Search, search_for
 from compiler.problem import Problem
 from targets.errors import UnknownNameError, UsageError
 
@@ -67,7 +66,7 @@ def front(
     check_effort(time_limit_s, seed, workers)
     _check(problem, resource, low, high, points)
     deadline, ties = time.monotonic() + time_limit_s, tie_order(tie_break)
-    search = PathSearch(PathProgram.of(_limited(problem, resource, high)), seed, workers)
+    search = search_for(_limited(problem, resource, high), seed, workers)
     search.sweep(resource, low, deadline)
     if points is None:
         return _every_change(search, resource, low, high, deadline, ties)
@@ -75,7 +74,12 @@ def front(
 
 
 def _every_change(
-    search: PathSearch, resource: str, low: float, high: float, deadline: float, ties: Ties
+    search: Search,
+    resource: str,
+    low: float,
+    high: float,
+    deadline: float,
+    ties: Ties,
 ) -> tuple[FrontPoint, ...]:
     """Down from the largest budget, each time to just below what the last path costs."""
     found: list[FrontPoint] = []
@@ -94,7 +98,11 @@ def _every_change(
 
 
 def _at_budgets(
-    search: PathSearch, resource: str, budgets: list[float], deadline: float, ties: Ties
+    search: Search,
+    resource: str,
+    budgets: list[float],
+    deadline: float,
+    ties: Ties,
 ) -> tuple[FrontPoint, ...]:
     """One answer a budget, from the largest down; one that also fits the next is not sought."""
     found: list[FrontPoint] = []
@@ -108,9 +116,7 @@ def _at_budgets(
     return tuple(reversed(found))
 
 
-def _within(
-    search: PathSearch, resource: str, limit: float, deadline: float, ties: Ties
-) -> Assembly:
+def _within(search: Search, resource: str, limit: float, deadline: float, ties: Ties) -> Assembly:
     started = time.monotonic()
     search.limit(resource, limit)
     return answered(search, started, deadline - started, ties)

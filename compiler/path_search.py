@@ -66,7 +66,7 @@ class PathSearch:
         if listed is not None:
             if not listed.paths:
                 return NOTHING
-            path = self._first_tied(listed.paths, ties)
+            path = self.first_tied(listed.paths, ties)
             return Answer(path, listed.value, listed.value, proven=True)
         answer = self._checked(self._highest)
         if answer.path is None or not answer.proven:
@@ -148,7 +148,7 @@ class PathSearch:
         holds = all(row.holds(path) for row in rows)
         return holds and not self._is_cut(path) and self.program.fits(path)
 
-    def _first_tied(self, paths: Sequence[tuple[int, ...]], ties: Sequence[str]) -> tuple[int, ...]:
+    def first_tied(self, paths: Sequence[tuple[int, ...]], ties: Sequence[str]) -> tuple[int, ...]:
         """Of paths of one value the one with the least tie-breaks, then first ids."""
         if len(paths) == 1:
             return paths[0]
