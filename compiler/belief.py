@@ -1,6 +1,6 @@
 """Belief: what measured networks have taught of those that are still only predicted."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -34,6 +34,12 @@ class Belief:
     observations: dict[Blueprint, DropObservation] = field(default_factory=dict)
     excess: dict[str, float] = field(default_factory=dict)
     residuals_on: dict[str, dict[Blueprint, Interval]] = field(default_factory=dict)
+
+    @staticmethod
+    def seeded(observations: Mapping[Blueprint, DropObservation]) -> "Belief":
+        """The belief of someone who has seen these networks judged, and none of them measured."""
+        drops = DropModel.fit(tuple(observations.values()))
+        return Belief(drops, observations=dict(observations))
 
     @property
     def residual(self) -> Interval:
@@ -95,8 +101,8 @@ class Belief:
             raw = space.latency_on(target, arcs, NO_RESIDUAL)
             seen = self.residuals_on.setdefault(target, {})
             seen[blueprint] = _beyond(raw, latency, stitches)
-        drop = space.promised(arcs) - trial.quality
-        self.observations[blueprint] = DropObservation(space.unexplained(arcs), drop)
+        drops = DropObservation(space.stitches(arcs), space.promised(arcs), trial.quality)
+        self.observations[blueprint] = drops
         self.drops = DropModel.fit(tuple(self.observations.values()))
 
 

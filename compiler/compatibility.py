@@ -32,6 +32,8 @@ class StitchOption:
         target: the cut it goes to.
         r2: explained share of the target activation's variance, on views that the regression has
             not seen; negative where it does worse than the mean would.
+        similarity: linear CKA of the two activations on those views, 0 to 1; 1 where nobody has
+            compared them.
     """
 
     size: int
@@ -40,6 +42,7 @@ class StitchOption:
     target_model: str
     target: Cut
     r2: float
+    similarity: float = 1.0
 
     @property
     def shape(self) -> StitchShape:
@@ -273,16 +276,14 @@ def _add_batch(
 def _options(
     dissections: Sequence[Dissection], moment: GridMoments, check: GridMoments, rule: Rule
 ) -> list[StitchOption]:
-    covariance = moment.covariance()
-    unseen = (
-        _Unseen(check.covariance(moment.mean), check.covariance().diagonal()) if check else None
-    )
+    fitted = moment.covariance()
+    unseen = _Unseen(check.covariance(), check.mean - moment.mean) if check else None
     kept: list[StitchOption] = []
     targets = [column for column in moment.columns if column.shape.kind == "pointwise"]
     for column in moment.columns:
         allowed = [target for target in targets if _offered(dissections, column, target, rule)]
         if allowed:
-            kept += rule.kept(_regress(dissections, covariance, unseen, column, allowed))
+            kept += rule.kept(_regress(dissections, fitted, unseen, column, allowed))
     return kept
 
 
@@ -298,42 +299,56 @@ class _Unseen:
     """Moments of photographs that nothing was fitted to.
 
     Attributes:
-        about: second moments about the mean of the fitted photographs, which predictions use.
-        variance: about their own mean, which R2 compares with.
+        centred: second moments about their own mean, which R2 and CKA compare with.
+        apart: their mean, less that of the fitted photographs, which predictions use.
     """
 
-    about: Tensor
-    variance: Tensor
+    centred: Tensor
+    apart: Tensor
+
+    def about(self, column: _Column, targets: list[_Column]) -> tuple[Tensor, Tensor]:
+        """Moments about the mean of the fitted photographs, as `_blocks` gives them."""
+        xx, together = _blocks(self.centred, column, targets)
+        own, others = self.apart[column.span], torch.cat([self.apart[t.span] for t in targets])
+        return xx + torch.outer(own, own), together + torch.outer(own, others)
 
 
 def _regress(
     dissections: Sequence[Dissection],
-    covariance: Tensor,
+    fitted: Tensor,
     unseen: _Unseen | None,
     column: _Column,
     targets: list[_Column],
 ) -> list[StitchOption]:
     """One source against all its targets: one Cholesky factor serves them all."""
-    xx, together = _blocks(covariance, column, targets)
+    xx, together = _blocks(fitted, column, targets)
     weight = ridge_weight(xx, together)
-    found, variance = explained(xx, together, weight), covariance.diagonal()
+    found, moments = explained(xx, together, weight), fitted
     if unseen is not None:
-        found = explained(*_blocks(unseen.about, column, targets), weight)
-        columns = torch.cat([torch.arange(t.span.start, t.span.stop) for t in targets])
-        variance = unseen.variance
-        found += (variance - unseen.about.diagonal())[columns]
+        found, moments = explained(*unseen.about(column, targets), weight), unseen.centred
+        found -= torch.cat([unseen.apart[t.span] for t in targets]) ** 2
     options, begin = [], 0
     origin = dissections[column.model]
     for t in targets:
         end = begin + t.span.stop - t.span.start
-        r2 = r_squared(found[begin:end], variance[t.span])
+        r2 = r_squared(found[begin:end], moments.diagonal()[t.span])
         goal = dissections[t.model]
-        option = StitchOption(
-            origin.input_size, origin.name, origin.cuts[column.cut], goal.name, goal.cuts[t.cut], r2
-        )
+        sides = origin.name, origin.cuts[column.cut], goal.name, goal.cuts[t.cut]
+        option = StitchOption(origin.input_size, *sides, r2, _linear_cka(moments, column, t))
         options.append(option)
         begin = end
     return options
+
+
+def _linear_cka(moments: Tensor, column: _Column, target: _Column) -> float:
+    """Centred kernel alignment of two columns from their second moments about their means.
+
+    |Yc' Xc|^2 / (|Xc' Xc| |Yc' Yc|) with Frobenius norms (Kornblith et al. 2019, section 3.3); 0
+    where one of the two does not vary. A sample is a position of a view.
+    """
+    x, y = column.span, target.span
+    both = float(moments[x, x].norm() * moments[y, y].norm())
+    return float(moments[x, y].square().sum()) / both if both else 0.0
 
 
 def _blocks(moments: Tensor, column: _Column, targets: list[_Column]) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.problem import CountLimit, Problem
 from compiler.search_space import SearchSpace, Step
+from compiler.stitch_features import StitchFeatures
 from targets.budget import Budget
 
 
@@ -98,9 +99,9 @@ class DerySpace:
         """The predicted latency of a path on another target."""
         return self._space.latency_on(target, arcs, residual)
 
-    def unexplained(self, arcs: Sequence[str]) -> float:
-        """Sum of 1 - R2 over the path's stitches."""
-        return self._space.unexplained(arcs)
+    def stitches(self, arcs: Sequence[str]) -> tuple[StitchFeatures, ...]:
+        """What is known of the path's stitches, in order."""
+        return self._space.stitches(arcs)
 
     def promised(self, arcs: Sequence[str]) -> float:
         """The path's quality if its stitches cost nothing."""

@@ -8,9 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.stats import rankdata
-
 from compiler.assembly import Assembly, assemble
 from compiler.belief import Belief
 from compiler.candidates import Candidates
@@ -18,6 +15,7 @@ from compiler.closed_loop import MAX_CANDIDATES, TIME_LIMIT_S
 from compiler.dery_space import DerySpace
 from compiler.kept import keeps
 from compiler.progress import Progress
+from compiler.ranks import spearman
 from compiler.trial import Trial, ranked
 from targets.budget import Budget
 from targets.errors import InfeasibleError
@@ -132,8 +130,4 @@ def rank_correlation(trials: Sequence[Trial]) -> float | None:
 
     That is with fewer than three networks, or where one of the two is the same for all.
     """
-    scores = rankdata([trial.score or 0.0 for trial in trials])
-    qualities = rankdata([trial.quality for trial in trials])
-    if len(trials) < 3 or np.ptp(scores) == 0 or np.ptp(qualities) == 0:
-        return None
-    return float(np.corrcoef(scores, qualities)[0, 1])
+    return spearman([trial.score or 0.0 for trial in trials], [trial.quality for trial in trials])

@@ -1,10 +1,8 @@
 """Search space: all networks that the donors' blocks and stitches can form, as one problem.
 
 Nodes are boundaries, arcs are blocks and stitches, a network is a path from `in` to `out`. Each
-input size is a layer of its own. A path's score is the expected quality: every block adds its
-donor's quality times the share of depth it covers, and a stitch takes the drop it causes. Where a
-stitch skips or repeats some depth it evens that out, so that a pure donor scores exactly its own
-measured quality and nobody gains by covering depth twice.
+input size is a layer of its own. A path's score is the expected quality, as `path_score` defines
+it: what the donors promise, less the drops of the stitches.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,19 +12,19 @@ from typing import Protocol
 from compiler.compatibility import StitchOption
 from compiler.constraints import ArcFacts, constrained
 from compiler.dissection import Block, Cut, Dissection
-from compiler.drop_model import DropModel
+from compiler.drop_model import FREE, DropModel
 from compiler.elsewhere import HERE, NO_RESIDUAL, NOWHERE, Models, Residuals
 from compiler.footprint import Calibration, Footprints
 from compiler.latency_model import Interval, LatencyModel, total
 from compiler.network import Blueprint, Segment
+from compiler.path_score import QualityOf, block_score, evened
 from compiler.problem import Amounts, Arc, Problem
+from compiler.stitch_features import StitchFeatures
 from targets.budget import LATENCY, Budget, latency_on
 
 SOURCE, SINK = "in", "out"
 
 Step = Block | StitchOption
-QualityOf = Mapping[tuple[str, int], float]
-"""Measured quality, 0 to 1, by donor and input size."""
 
 
 class Space(Protocol):
@@ -58,8 +56,8 @@ class Space(Protocol):
         """The predicted latency of a path on another target."""
         ...
 
-    def unexplained(self, arcs: Sequence[str]) -> float:
-        """Sum of 1 - R2 over the path's stitches."""
+    def stitches(self, arcs: Sequence[str]) -> tuple[StitchFeatures, ...]:
+        """What is known of the path's stitches, in order."""
         ...
 
     def promised(self, arcs: Sequence[str]) -> float:
@@ -160,13 +158,14 @@ class SearchSpace:
         model = self._models[target]
         return total([_interval(model, step, residual) for _, step in self.steps(arcs)])
 
-    def unexplained(self, arcs: Sequence[str]) -> float:
-        """Sum of 1 - R2 over the path's stitches."""
-        return sum(1.0 - step.r2 for _, step in self.steps(arcs) if isinstance(step, StitchOption))
+    def stitches(self, arcs: Sequence[str]) -> tuple[StitchFeatures, ...]:
+        """What is known of the path's stitches, in order."""
+        steps = (step for _, step in self.steps(arcs))
+        return tuple(StitchFeatures.of(step) for step in steps if isinstance(step, StitchOption))
 
     def promised(self, arcs: Sequence[str]) -> float:
         """The path's quality if its stitches cost nothing."""
-        return self.expected(arcs, DropModel(slope=0.0))
+        return self.expected(arcs, FREE)
 
     def expected(self, arcs: Sequence[str], drops: DropModel) -> float:
         """The path's quality as far as it can be told without building it."""
@@ -218,19 +217,8 @@ class SearchSpace:
 
     def _score(self, step: Step, drops: DropModel) -> float:
         if isinstance(step, Block):
-            return self._block_score(step)
-        return self._stitch_score(step, drops)
-
-    def _block_score(self, block: Block) -> float:
-        share = block.end.depth - block.start.depth
-        return self._quality[block.model, block.size] * share
-
-    def _stitch_score(self, option: StitchOption, drops: DropModel) -> float:
-        left = self._quality[option.source_model, option.size]
-        right = self._quality[option.target_model, option.size]
-        skipped = option.target.depth - option.source.depth
-        evened = skipped * (min(left, right) if skipped > 0 else max(left, right))
-        return evened - drops.drop(option.r2)
+            return block_score(step, self._quality)
+        return evened(step, self._quality) - drops.drop(StitchFeatures.of(step))
 
 
 def option_id(option: StitchOption) -> str:

@@ -16,11 +16,13 @@ from compiler.compatibility import PairRule, Rule, StitchOption, stitch_options
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN
 from compiler.footprint import calibrated
+from compiler.judged_stitches import JudgedStitches
 from compiler.latency_model import LatencyModel
 from compiler.network import Blueprint
 from compiler.progress import Progress
 from compiler.search_space import SearchSpace
 from compiler.similarity_table import SimilarityTable
+from compiler.stitch_judge import StitchJudge
 from compiler.views import Views
 from compiler.wanted import INT8, Wanted
 from compiler.zoo import Zoo
@@ -213,6 +215,24 @@ class Workbench:
         images = self.photographs.calibration
         return zoo_similarity(self.donors, images, self.cache, self.progress, sizes=chosen)
 
+    @cached_property
+    def judged_stitches(self) -> JudgedStitches:
+        """The drops that `derycc judge` has measured in this home, of this zoo on these images."""
+        return JudgedStitches(self.cache, self.zoo, self.photographs, self.reference)
+
+    @cached_property
+    def stitch_judge(self) -> StitchJudge:
+        """Measures more of them; needs no profile."""
+        self._check_classes()
+        quality = {key: judged.score for key, judged in self.judged_donors.items()}
+        return StitchJudge(
+            self.options, quality, self.candidates, self.judged_stitches, self.progress
+        )
+
+    def belief(self) -> Belief:
+        """What is known before anything is built: the drops that were judged in this home."""
+        return Belief.seeded(self.judged_stitches.read())
+
     def loop(self, belief: Belief) -> ClosedLoop:
         """The closed loop over this workbench's networks."""
         here = str(self.target)
@@ -254,14 +274,14 @@ class Workbench:
         cuts = {(d.name, cut.name): cut for d in dissections for cut in d.cuts}
         rows = self.cache.json("stitches", self._options_key(size), lambda: self._fit(size))
         return tuple(
-            StitchOption(size, a, cuts[a, source], b, cuts[b, target], r2)
-            for a, source, b, target, r2 in rows
+            StitchOption(size, a, cuts[a, source], b, cuts[b, target], r2, similarity)
+            for a, source, b, target, r2, similarity in rows
         )
 
     def _options_key(self, size: int) -> str:
         hashes = tuple(model.identity for model in self.zoo.models)
         rule = asdict(self.settings.rule)
-        return digest(size, hashes, rule, self.photographs.digest, TOOLCHAIN)
+        return digest(size, hashes, rule, self.photographs.digest, TOOLCHAIN, "r2 and similarity")
 
     def _fit(self, size: int) -> list[list[object]]:
         """The stitch options at one size as JSON rows."""
@@ -280,5 +300,6 @@ class Workbench:
         )
         self.progress.finish(f"{len(options)} stitches at {size} px")
         return [
-            [o.source_model, o.source.name, o.target_model, o.target.name, o.r2] for o in options
+            [o.source_model, o.source.name, o.target_model, o.target.name, o.r2, o.similarity]
+            for o in options
         ]

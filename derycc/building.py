@@ -162,7 +162,7 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
         VerificationError: the engine does not compute what the network computes.
     """
     bounds = limits(request, bench)
-    return choose(bench.loop(belief or Belief()), bounds, request.candidates, bench)
+    return choose(bench.loop(belief or bench.belief()), bounds, request.candidates, bench)
 
 
 def choose(loop: ClosedLoop | ScoredSearch, bounds: Budget, most: int, bench: Workbench) -> Built:

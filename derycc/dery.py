@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-from compiler.belief import Belief
 from compiler.dery_bench import DeryAnswer, DeryBench, DerySettings
 from compiler.dery_refusal import check_feasible, check_sets
 from compiler.equivalence import EquivalenceSet, Member
@@ -28,7 +27,7 @@ def build_dery(
     """
     dery = DeryBench(bench, settings)
     check_sets(dery.partition)
-    bounds, belief = limits(request, dery.workbench), Belief()
+    bounds, belief = limits(request, dery.workbench), dery.workbench.belief()
     check_feasible(dery.space, bounds, belief)
     built = choose(dery.loop(belief), bounds, request.candidates, dery.workbench)
     return replace(built, dery=dery.answer(built.trial, built.trials)), dery.workbench

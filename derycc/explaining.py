@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from compiler.assembly import Assembly
 from compiler.dery_space import DerySpace, joints_of
-from compiler.drop_model import DropModel
+from compiler.drop_model import TERMS, DropModel
 from compiler.equivalence import Partition
 from compiler.explanation import Explainer, Explanation
 from compiler.latency_model import Interval
@@ -175,11 +175,24 @@ def _space(folder: Path, papers: Manifest, bench: Workbench) -> tuple[Space, Wor
 
 def _believed(beliefs: Beliefs) -> Believed:
     return Believed(
-        DropModel(beliefs.drop_slope, beliefs.observations),
+        _drops(beliefs),
         Interval(beliefs.stitch_us, beliefs.stitch_upper_us),
         tuple(sorted(beliefs.excess.items())),
         tuple((target, Interval(*ends)) for target, ends in sorted(beliefs.elsewhere.items())),
     )
+
+
+def _drops(beliefs: Beliefs) -> DropModel:
+    """The drop model of a build; older ones knew nothing but a slope."""
+    if beliefs.drop_slope is not None:
+        return replace(DropModel.of_slope(beliefs.drop_slope), observations=beliefs.observations)
+    if set(beliefs.drop_weights) != set(TERMS):
+        raise UsageError(
+            "The build's drops of stitches were told by other terms than this derycc knows "
+            f"({', '.join(beliefs.drop_weights)}). Build again to have it explained."
+        )
+    weights = tuple(beliefs.drop_weights[name] for name in TERMS)
+    return DropModel(weights, beliefs.observations, beliefs.drop_error)
 
 
 def _answer(folder: Path) -> str:

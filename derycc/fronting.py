@@ -90,7 +90,8 @@ def draw_front(
         )
     low, high = span
     budget = limits(request, bench)
-    loop = bench.loop(Belief())
+    belief = bench.belief()
+    loop = bench.loop(belief)
     bench.progress.start("solving for the front", None)
     problem = loop.problem(replace(budget, latency_us=high.us))
     found = front(problem, LATENCY, low.us, high.us, points=points, time_limit_s=seconds)
@@ -98,14 +99,14 @@ def draw_front(
     if not found:
         question = Question(loop.problem, bench.space.blueprint, here=loop.here)
         raise InfeasibleError(refusal(question, replace(budget, latency_us=high.us)))
-    rows = tuple(_row(point, bench) for point in found)
+    rows = tuple(_row(point, bench, belief) for point in found)
     donors = donors_alone(bench, replace(budget, latency_us=high.us))
     score = "top-1" if labelled(bench.photographs.calibration) else "agreement"
     return Front(low.us, high.us, points, rows, donors, score)
 
 
-def _row(point: FrontPoint, bench: Workbench) -> FrontRow:
-    arcs, belief, space = point.assembly.arcs, Belief(), bench.space
+def _row(point: FrontPoint, bench: Workbench, belief: Belief) -> FrontRow:
+    arcs, space = point.assembly.arcs, bench.space
     return FrontRow(
         limit_us=point.limit,
         latency=space.latency(arcs, belief.residual),

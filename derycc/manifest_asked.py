@@ -70,17 +70,23 @@ class Beliefs:
     """What the prediction of the chosen network was made by.
 
     Attributes:
-        drop_slope: quality that a stitch costs, per share of variance that it leaves unexplained.
-        observations: networks that this was learned from.
+        drop_slope: of builds before `drop_weights`: quality that a stitch costs, per share of
+            variance that it leaves unexplained; None since.
+        observations: networks that the drops of stitches were learned from.
         stitch_us: latency of a stitch beyond its own layer, median.
         stitch_upper_us: upper end.
         excess: factors by which resources were taken to exceed their prediction.
         elsewhere: `stitch_us` and `stitch_upper_us` on other targets, by target.
+        drop_weights: quality that a stitch costs, by term of the drop model; empty in old builds.
+        drop_error: mean absolute error of the drops of those networks, each left out of the fit;
+            None where it is not known.
     """
 
-    drop_slope: float
+    drop_slope: float | None
     observations: int
     stitch_us: float
     stitch_upper_us: float
     excess: dict[str, float]
     elsewhere: dict[str, tuple[float, float]] = field(default_factory=dict)
+    drop_weights: dict[str, float] = field(default_factory=dict)
+    drop_error: float | None = None

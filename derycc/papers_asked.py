@@ -76,10 +76,12 @@ def beliefs(built: Built | HandBuilt) -> Beliefs | None:
     if believed is None:
         return None
     return Beliefs(
-        believed.drops.slope,
-        believed.drops.observations,
-        believed.residual.median_us,
-        believed.residual.upper_us,
-        dict(believed.excess),
-        {target: (one.median_us, one.upper_us) for target, one in believed.elsewhere},
+        drop_slope=None,
+        observations=believed.drops.observations,
+        stitch_us=believed.residual.median_us,
+        stitch_upper_us=believed.residual.upper_us,
+        excess=dict(believed.excess),
+        elsewhere={target: (one.median_us, one.upper_us) for target, one in believed.elsewhere},
+        drop_weights=believed.drops.named,
+        drop_error=believed.drops.error,
     )

@@ -28,7 +28,7 @@ def solved(request: Request, bench: Workbench, out: Path | None) -> tuple[Built,
         built, used = build_dery(request, request.dery, bench)
     else:
         if out is not None:
-            write_problem(out, bench.loop(Belief()).problem(limits(request, bench)))
+            write_problem(out, bench.loop(bench.belief()).problem(limits(request, bench)))
         built, used = build(request, bench), bench
     if out is not None:
         write_problem(out, built_problem(built, used))

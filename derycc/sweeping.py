@@ -53,7 +53,9 @@ def default_budgets(
     The first is one that no whole donor keeps, unless not even stitched networks are predicted to
     be that fast; then it is what the fastest of these needs.
     """
-    fastest = bench.loop(Belief()).fastest(named(request, bench)).cost("latency_us") * HEADROOM
+    fastest = (
+        bench.loop(bench.belief()).fastest(named(request, bench)).cost("latency_us") * HEADROOM
+    )
     first = max(fastest, alone[0].latency.median_us * BELOW_FASTEST)
     last = max(candidate.latency.upper_us for candidate in alone) * HEADROOM
     return tuple(f"{us / 1000:.4g}ms" for us in np.geomspace(first, last, points))
@@ -61,7 +63,7 @@ def default_budgets(
 
 def sweep(bench: Workbench, request: Request, budgets: tuple[str, ...]) -> tuple[Point, ...]:
     """Build for every budget; what the loop learns at one helps at the next."""
-    belief = Belief()
+    belief = bench.belief()
     return tuple(_point(bench, request, text, belief) for text in budgets)
 
 

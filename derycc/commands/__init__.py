@@ -9,6 +9,7 @@ from derycc.commands import (
     doctor,
     explain,
     front,
+    judge,
     partition,
     predict,
     profile,
@@ -31,6 +32,7 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
     app.add_typer(recipe.app, name="recipe")
     for command in (
         profile.profile,
+        judge.judge,
         predict.predict,
         partition.partition,
         build.build,

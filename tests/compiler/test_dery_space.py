@@ -24,7 +24,7 @@ from tests.compiler.dery_cases import Case, partition_of
 
 NONE = Interval(0.0, 0.0)
 SLOPE = 0.1
-DROPS = DropModel(SLOPE)
+DROPS = DropModel.of_slope(SLOPE)
 Donors = tuple[Dissection, ...]
 
 
@@ -137,7 +137,7 @@ def test_the_space_speaks_of_latency_and_quality_as_the_ordinary_one(three: Dono
     answer = assemble(space.problem(Budget(), DROPS, NONE))
 
     assert space.latency(answer.arcs, NONE).median_us == pytest.approx(71.0)
-    assert space.unexplained(answer.arcs) == pytest.approx(0.2)
+    assert [s.unexplained for s in space.stitches(answer.arcs)] == [pytest.approx(0.2)]
     assert space.promised(answer.arcs) == pytest.approx(0.4 * 0.7 + 0.6 * 0.5)
     assert space.expected(answer.arcs, DROPS) == pytest.approx(answer.objective)
 

@@ -17,7 +17,7 @@ from targets.errors import UsageError
 from tests.compiler.test_search_space import space_of
 
 Toys = tuple[Dissection, Dissection]
-BELIEVED = Believed(DropModel(0.05), Interval(0.5, 1.0))
+BELIEVED = Believed(DropModel.of_slope(0.05), Interval(0.5, 1.0))
 
 
 def problem_of(space: SearchSpace, budget: Budget) -> Problem:

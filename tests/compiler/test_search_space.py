@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from compiler.assembly import assemble, k_best
 from compiler.compatibility import PairRule, StitchOption
 from compiler.dissection import Dissection, dissect
-from compiler.drop_model import DropModel
+from compiler.drop_model import FREE, DropModel
 from compiler.footprint import Calibration, Energy
 from compiler.latency_model import Interval
 from compiler.network import Blueprint, Segment
@@ -19,7 +19,6 @@ from tests.compiler.conftest import Toy
 from tests.compiler.latency_cases import plain_model
 
 NONE = Interval(0.0, 0.0)
-FREE = DropModel(slope=0.0)
 Toys = tuple[Dissection, Dissection]
 share = st.floats(0.0, 1.0, allow_subnormal=False)
 
@@ -73,7 +72,7 @@ def test_no_network_has_two_stitches_in_a_row_or_covers_depth_twice_for_gain(
     toys: Toys, narrow: float, wide: float, limit: float, slope: float
 ) -> None:
     space = space_of(toys, (narrow, wide))
-    problem = space.problem(Budget(latency_us=limit), DropModel(slope), NONE)
+    problem = space.problem(Budget(latency_us=limit), DropModel.of_slope(slope), NONE)
 
     for answer in k_best(problem, 5):
         kinds = [">" in arc for arc in answer.arcs]
@@ -154,11 +153,12 @@ def test_a_stitch_takes_its_drop_and_evens_out_skipped_or_repeated_depth(
     option = StitchOption(16, "narrow", narrow.cut(source), "wide", wide.cut(target), 0.6)
     space = space_of(toys, options=[option])
 
-    problem = space.problem(Budget(), DropModel(slope=0.5), NONE)
+    problem = space.problem(Budget(), DropModel.of_slope(0.5), NONE)
 
     (stitch,) = [arc for arc in problem.arcs if ">" in arc.id]
     assert stitch.score == pytest.approx(evened - 0.5 * 0.4)
-    assert space.unexplained([option_id(option), names(narrow)[0]]) == pytest.approx(0.4)
+    (features,) = space.stitches([option_id(option), names(narrow)[0]])
+    assert features.unexplained == pytest.approx(0.4)
     assert space.promised([option_id(option)]) == pytest.approx(evened)
 
 
