@@ -1,7 +1,6 @@
 """Stitch features: what is known of a stitch before any network has it.
 
-Each is worse the larger it is, and each adds along a path: a network's features are the sums over
-its stitches.
+Each is worse the larger it is.
 """
 
 from dataclasses import dataclass
@@ -20,20 +19,18 @@ class StitchFeatures:
     Attributes:
         unexplained: 1 - R2 of its least squares on photographs that it was not fitted to, 0 to 2.
         dissimilar: 1 - linear CKA of the two boundaries that it joins, 0 to 1.
-        depth: share of the target donor that still follows, 0 to 1.
+        following: share of the target donor that still follows, 0 to 1.
         strided: whether it halves the resolution.
-        shifted: difference of the depth shares that it joins, 0 to 1.
     """
 
     unexplained: float
     dissimilar: float
     following: float
     strided: bool
-    shifted: float
 
     def __post_init__(self) -> None:
         """Refuse numbers that are no features."""
-        shares = self.dissimilar, self.following, self.shifted
+        shares = self.dissimilar, self.following
         if not 0.0 <= self.unexplained <= WORST or not all(0.0 <= share <= 1.0 for share in shares):
             raise DataError(
                 f"{self} is no stitch: its unexplained share must be 0 to {WORST:.0f}, the other "
@@ -48,5 +45,4 @@ class StitchFeatures:
             dissimilar=min(max(0.0, 1.0 - option.similarity), 1.0),
             following=1.0 - option.target.depth,
             strided=option.shape.stride > 1,
-            shifted=abs(option.target.depth - option.source.depth),
         )

@@ -27,9 +27,8 @@ def stitch(
     dissimilar: float = 0.2,
     following: float = 0.5,
     strided: bool = False,
-    shifted: float = 0.0,
 ) -> StitchFeatures:
-    return StitchFeatures(unexplained, dissimilar, following, strided, shifted)
+    return StitchFeatures(unexplained, dissimilar, following, strided)
 
 
 def observed(drop: float, *stitches: StitchFeatures) -> DropObservation:

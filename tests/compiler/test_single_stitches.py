@@ -48,8 +48,9 @@ def test_depths_residuals_and_strides_are_all_in_it(options: list[StitchOption])
     chosen = sample(options, 36)
 
     strided = sum(o.shape.stride > 1 for o in chosen)
-    depths = {(o.source_model, o.target_model, o.source.depth) for o in chosen}
-    assert depths == {(o.source_model, o.target_model, o.source.depth) for o in options}
+    for pair in {(o.source_model, o.target_model) for o in options}:
+        depths = {o.source.depth for o in chosen if (o.source_model, o.target_model) == pair}
+        assert len(depths) >= 2
     assert 0 < strided < 18
 
 
