@@ -175,14 +175,14 @@ def _space(folder: Path, papers: Manifest, bench: Workbench) -> tuple[Space, Wor
 
 def _believed(beliefs: Beliefs) -> Believed:
     return Believed(
-        _drops(beliefs),
+        drops_of(beliefs),
         Interval(beliefs.stitch_us, beliefs.stitch_upper_us),
         tuple(sorted(beliefs.excess.items())),
         tuple((target, Interval(*ends)) for target, ends in sorted(beliefs.elsewhere.items())),
     )
 
 
-def _drops(beliefs: Beliefs) -> DropModel:
+def drops_of(beliefs: Beliefs) -> DropModel:
     """The drop model of a build; older ones knew nothing but a slope."""
     if beliefs.drop_slope is not None:
         return replace(DropModel.of_slope(beliefs.drop_slope), observations=beliefs.observations)
