@@ -107,11 +107,16 @@ class Workbench:
         return (self, *self.elsewhere)
 
     @cached_property
+    def exports(self) -> BlockExports:
+        """The donors' blocks as ONNX; workbenches of targets with equal precisions share them."""
+        return BlockExports(self.donors, self.cache, self._calibrating)
+
+    @cached_property
     def profile(self) -> ZooProfile:
         """Measures this zoo on this target."""
         settings = self.settings
         return ZooProfile(
-            BlockExports(self.donors, self.cache, self._calibrating),
+            self.exports,
             self.cache,
             self.target,
             self.store,
@@ -253,6 +258,8 @@ class Workbench:
             self.zoo, target, self.store, settings, self.progress, self._photographs, elsewhere
         )
         made.donors = self.donors
+        if target.precisions == self.target.precisions:
+            made.exports = self.exports
         return made
 
     def _check_classes(self) -> None:

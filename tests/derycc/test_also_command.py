@@ -110,6 +110,19 @@ def test_an_explanation_tells_of_every_target(
     assert data["costs_changed"] is False
 
 
+def test_a_build_is_measured_and_compared_again_on_every_target(
+    workshop: "Workshop", common: Path, home: Path
+) -> None:
+    measured = workshop.derycc("bench", common, "--home", home, "--target", THERE, "--json")
+    options = ("--home", home, "--data", workshop.plain)
+    compared = workshop.derycc("verify", common, *options)
+
+    assert json.loads(measured.stdout)["budget_us"] == 1250.0
+    assert compared.exit_code == 0, compared.output
+    assert "verifying on reference with 5 photographs" in compared.stderr
+    assert f"verifying on {THERE} with 5 photographs" in compared.stderr
+
+
 def test_a_budget_that_only_the_other_target_misses_is_refused_by_name(
     workshop: "Workshop", home: Path
 ) -> None:

@@ -146,7 +146,7 @@ def test_a_build_of_donors_that_are_not_at_hand_is_said(workshop: "Workshop") ->
 
 
 def test_a_new_measurement_is_compared_with_the_budget(papers: Manifest) -> None:
-    benched = Benched(papers, measured(1100.0))
+    benched = Benched(papers, measured(1100.0), "reference")
 
     assert benched.lines()[0] == "budget    1.20 ms"
     assert benched.lines()[2] == (
@@ -157,7 +157,7 @@ def test_a_new_measurement_is_compared_with_the_budget(papers: Manifest) -> None
 
 def test_a_noisy_measurement_that_misses_the_budget_says_both(papers: Manifest) -> None:
     samples = ((1.0e-3,) * 5 + (2.0e-3,) * 5,)
-    benched = Benched(papers, Measurement("key", "name", samples, (0.0,), True))
+    benched = Benched(papers, Measurement("key", "name", samples, (0.0,), True), "reference")
 
     assert benched.lines()[2].endswith(", noisy")
     with pytest.raises(BudgetMissedError, match=r"The build takes 2\.00 ms at the upper end"):
