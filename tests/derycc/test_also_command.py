@@ -152,20 +152,14 @@ def test_a_share_counts_from_the_donor_on_that_target(
 
 
 def test_a_front_keeps_the_budget_of_the_other_target(workshop: "Workshop", home: Path) -> None:
-    words = ("front", "--latency", "0.8ms..2ms", "--json")
-    free = json.loads(workshop.run(*words, home=home).stdout)["points"]
+    words = ("front", "--latency", "0.8ms..2ms", "--also", f"1.2ms on {THERE}")
 
-    bound = workshop.run(*words, "--also", f"1.2ms on {THERE}", home=home)
+    points = json.loads(workshop.run(*words, "--json", home=home).stdout)["points"]
+    table = workshop.run(*words, home=home).stdout
 
-    points = json.loads(bound.stdout)["points"]
     assert points
     assert all(point["elsewhere"][THERE]["upper_us"] <= 1200.0 for point in points)
-    assert max(point["predicted_upper_us"] for point in free) > 1200.0
-    assert f">upper end on {THERE}"[1:] in " ".join(
-        workshop.run(
-            "front", "--latency", "0.8ms..2ms", "--also", f"1.2ms on {THERE}", home=home
-        ).stdout.split()
-    )
+    assert "upper end on" in " ".join(table.split())
 
 
 def test_each_target_gets_a_network_of_its_own_beside_the_common_one(
