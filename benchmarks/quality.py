@@ -185,7 +185,7 @@ def _show(found: dict[str, object]) -> None:
             correlation = row["correlation"]
             said = "-" if correlation is None else f"{correlation:+.2f}"
             error = 100 * row["error"]
-            print(f"  {WAYS[row['name']]:30} rank correlation {said:>6}, error {error:.1f} points")
+            print(f"  {WAYS[row['name']]:32} rank correlation {said:>6}, error {error:.1f} points")
     print("rank correlation with measured quality:", found["quality_order"])
 
 
