@@ -19,7 +19,9 @@ from backends.registry import get_backend
 from derycc.building import Request
 from derycc.console import Bars, stdout
 from derycc.options import default_home
-from derycc.printing import candidate_data, donors_table, point_data, profile_data, sweep_table
+from derycc.printing import candidate_data, donors_table
+from derycc.printing_profile import profile_data
+from derycc.printing_sweep import point_data, sweep_table
 from derycc.session import Options, open_workbench
 from derycc.sweeping import default_budgets, donors_alone, sweep
 from profilers.environment import Environment
@@ -50,7 +52,7 @@ def main() -> None:
     with open_workbench(options, Bars()) as bench:
         alone = donors_alone(bench)
         budgets = default_budgets(bench, request, alone, arguments.points)
-        points = sweep(bench, request, budgets)
+        points = sweep(bench, request, budgets, alone)
         found = {
             "machine": _machine(),
             "images": {"calibration": CALIBRATION.name, "judges": JUDGES.name},
@@ -72,7 +74,7 @@ def main() -> None:
         }
     out = stdout()
     out.print(donors_table(alone))
-    out.print(sweep_table(points))
+    out.print(sweep_table(found["points"]))
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / "sweep_imagenet.json"
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

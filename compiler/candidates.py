@@ -104,6 +104,19 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Latencies:
+    """What was measured of a network's latency.
+
+    Attributes:
+        here: on the target.
+        elsewhere: on other targets, by target.
+    """
+
+    here: Measurement
+    elsewhere: tuple[tuple[str, Measurement], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A network that was built, with everything measured about it.
 
@@ -126,6 +139,11 @@ class Candidate:
     def on(self, target: str) -> Measurement:
         """Its measured latency on another target."""
         return dict(self.elsewhere)[target]
+
+    @property
+    def latencies(self) -> Latencies:
+        """Its measured latency on all targets."""
+        return Latencies(self.latency, self.elsewhere)
 
     @property
     def blueprint(self) -> Blueprint:
@@ -207,6 +225,14 @@ class Candidates:
                 again = self._measure(target, model, design, fresh=True)
                 latency = min(latency, again, key=lambda m: m.relative_half_width)
         return latency
+
+    def recall(self, design: Design, measured: Latencies) -> Candidate:
+        """The candidate as it was measured before; built and judged anew where that is gone."""
+        judged = self.quality(design)
+        weights = self._folder(design) / WEIGHTS
+        return Candidate(
+            design, self._exported(design), weights, judged, measured.here, measured.elsewhere
+        )
 
     def _measure(
         self, target: Target, model: ExportedModel, design: Design, fresh: bool

@@ -2,9 +2,10 @@
 
 The solver believes a model of latency and a model of quality. Both are corrected by every network
 that is really built: the latency of stitched networks by what their stitches cost beyond
-prediction, the drop of a stitch by what it really cost. The loop ends when the best *measured*
-network within the budget is as good as anything the solver still promises, or when the candidates
-are used up.
+prediction, the drop of a stitch by what it really cost. The loop ends when nothing that was not
+built is promised to be better than the best *measured* network within the limits; or, after some
+candidates without gain, when nothing is promised to be better by more than the prediction's
+interval; or when candidates or time are used up.
 """
 
 from collections.abc import Sequence
@@ -13,18 +14,24 @@ from dataclasses import replace
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.belief import Belief
 from compiler.candidates import Candidates
-from compiler.kept import chosen_by, keeps
+from compiler.certificate import Certificate, Standing, Stopped
+from compiler.effort import Effort
+from compiler.journal import Answers, Journals, unwritten
 from compiler.problem import Problem
 from compiler.progress import Progress
 from compiler.refusal import Question, refusal
 from compiler.search_space import Space
+from compiler.searched import Searched, certified
+from compiler.standing import standing
 from compiler.trial import Trial, ranked
+from compiler.tries import Tries
 from targets.budget import Budget
 from targets.errors import InfeasibleError
 
-MAX_CANDIDATES = 6
 PATIENCE = 3
 TIME_LIMIT_S = 60.0
+
+_EFFORT = Effort()
 
 
 class ClosedLoop:
@@ -38,46 +45,59 @@ class ClosedLoop:
         progress: Progress,
         seed: int = 0,
         here: str = "",
+        journals: Journals = unwritten,
     ) -> None:
         """Take the parts; `here` is what refusals call the target that is searched for."""
         self._space = space
-        self._candidates = candidates
         self._belief = belief
         self._progress = progress
         self._seed = seed
         self.here = here
+        self._tries = Tries(space, candidates, belief, progress, journals)
 
     def search(
-        self, limits: Budget, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
-    ) -> tuple[Trial, ...]:
-        """Every candidate tried, best first.
+        self, limits: Budget, effort: Effort = _EFFORT, before: Sequence[Trial] = ()
+    ) -> Searched:
+        """Try candidates until there is a reason to stop.
 
         Args:
             limits: the budgets; latency in microseconds bounds the measured upper end.
-            most: candidates to build at the most, the best whole donor not counted.
-            before: trials of an earlier search under the same limits; they count.
+            effort: what may be spent.
+            before: trials of this loop's earlier search under the same limits; they count.
 
         Raises:
             InfeasibleError: no assembly is within the limits; says the fastest possible.
         """
+        trials = list(before)
+        if not trials:
+            self._tries.begin(limits, effort, "closed loop", self._seed)
+            trials = self._whole_donor(limits)
+        most = effort.candidates + sum(trial.whole_donor for trial in trials)
         self._progress.start(_phase(limits), most)
-        trials = list(before) or self._whole_donor(limits)
-        most += sum(trial.whole_donor for trial in trials)
-        while len(trials) < most:
-            assembly = self._solve(limits, trials)
-            if not assembly.found and not trials:
-                self._refuse(limits, assembly)
-            if not assembly.found or _settled(limits, trials, assembly):
-                break
-            self._progress.update(len(trials), str(self._space.blueprint(assembly.arcs)))
-            trials.append(self._try(assembly, limits, len(trials)))
-        self._progress.finish()
-        return ranked(*trials)
+        while True:
+            answers = self._solve(limits, trials, effort.per_round)
+            if not answers[0].found and not trials:
+                self._refuse(limits, answers[0])
+            stopped = self._stopped(limits, trials, answers[0], most)
+            if stopped is not None:
+                self._progress.finish()
+                return Searched(ranked(*trials), stopped)
+            self._round(limits, answers, trials, most)
 
-    def _solve(self, limits: Budget, trials: Sequence[Trial]) -> Assembly:
-        problem = self.problem(limits)
-        tried = [frozenset(trial.assembly.arcs) for trial in trials]
-        return assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=tried)
+    def confirm(self, trial: Trial, limits: Budget) -> Trial:
+        """A trial of the search, measured anew."""
+        return self._tries.confirm(trial, limits)
+
+    def certificate(self, found: Searched, best: Trial, limits: Budget) -> Certificate:
+        """What the search proves of its answer, which was measured anew and keeps the limits."""
+        trials = sorted(found.trials, key=lambda trial: trial.order)
+        (answer, *_) = self._solve(limits, trials, 1)
+        stands = self._standing(limits, best, trials, answer)
+        return certified(found, best, stands, limits)
+
+    def forget(self) -> None:
+        """Nothing that was measured keeps the limits: the next search begins anew."""
+        self._tries.forget()
 
     def problem(self, limits: Budget) -> Problem:
         """The assembly program as the loop believes it by now."""
@@ -85,37 +105,86 @@ class ClosedLoop:
         believed = self._belief
         return self._space.problem(limits, believed.drops, believed.residual, believed.elsewhere)
 
+    def fastest(self, limits: Budget) -> Assembly:
+        """The assembly of least latency under all limits but the one on latency."""
+        return cheapest(self.problem(limits), "latency_us")
+
+    def _solve(self, limits: Budget, trials: Sequence[Trial], most: int) -> Answers:
+        """The best networks that were not tried, with proof; the first may be that there is none.
+
+        After one without proof no more are looked for.
+        """
+        return self._tries.solve(trials, lambda: self._best(limits, trials, most))
+
+    def _best(self, limits: Budget, trials: Sequence[Trial], most: int) -> Answers:
+        problem = self.problem(limits)
+        forbid = [frozenset(trial.assembly.arcs) for trial in trials]
+        answers: list[Assembly] = []
+        while len(answers) < most:
+            found = assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=forbid)
+            if found.found or not answers:
+                answers.append(found)
+            if found.status != "optimal":
+                break
+            forbid.append(frozenset(found.arcs))
+        return tuple(answers)
+
     def _whole_donor(self, limits: Budget) -> list[Trial]:
         """The best donor that fits whole: its quality is known, and stitches have to beat it."""
-        alone = self._solve(replace(limits, stitches=0), ())
+        (alone,) = self._tries.solve((), lambda: (self._alone(limits),), "whole donor")
+        return [self._tries.make(alone, limits, (), 0)] if alone.found else []
+
+    def _alone(self, limits: Budget) -> Assembly:
+        (alone,) = self._best(replace(limits, stitches=0), (), 1)
         if not alone.found:
-            return []
-        best = self._solve(limits, ())
+            return alone
+        (best,) = self._best(limits, (), 1)
         if best.arcs != alone.arcs:
             alone = replace(alone, status="feasible", bound=best.bound, gap=None)
-        return [self._try(alone, limits, 0)]
+        return alone
 
-    def _try(self, assembly: Assembly, limits: Budget, order: int) -> Trial:
-        arcs, belief = assembly.arcs, self._belief
-        predicted = self._space.latency(arcs, belief.residual)
-        expected = self._space.expected(arcs, belief.drops)
-        candidate = self._candidates.make(self._space.blueprint(arcs))
-        within = keeps(limits, candidate)
-        score = chosen_by(limits, candidate)
-        elsewhere = belief.predicted_on([t for t, _ in candidate.elsewhere], arcs, self._space)
-        trial = Trial(
-            assembly,
-            predicted,
-            expected,
-            candidate,
-            within,
-            order,
-            score,
-            belief.now,
-            elsewhere,
-        )
-        belief.learn(trial, self._space)
-        return trial
+    def _round(self, limits: Budget, answers: Answers, trials: list[Trial], most: int) -> None:
+        """Build what one solve has found, as far as it is still worth it."""
+        turn = 1 + max((trial.round for trial in trials), default=0)
+        for place, assembly in enumerate(answers[: most - len(trials)]):
+            if place and (
+                not self._tries.in_time(assembly) or self._settled(limits, trials, assembly)
+            ):
+                return
+            self._progress.update(len(trials), str(self._space.blueprint(assembly.arcs)))
+            trials.append(self._tries.make(assembly, limits, trials, turn))
+
+    def _settled(self, limits: Budget, trials: Sequence[Trial], promise: Assembly) -> bool:
+        best = _leader(trials)
+        if best is None:
+            return False
+        return self._standing(limits, best, trials, promise).holds == "strict"
+
+    def _stopped(
+        self, limits: Budget, trials: Sequence[Trial], promise: Assembly, most: int
+    ) -> Stopped | None:
+        """Why to build no more; None: there is no reason yet."""
+        if not promise.found:
+            return "nothing left" if promise.status == "infeasible" else "solver"
+        best = _leader(trials)
+        if best is not None:
+            holds = self._standing(limits, best, trials, promise).holds
+            if holds == "strict":
+                return "settled"
+            without_gain = max(trial.order for trial in trials) - best.order
+            if holds == "within interval" and without_gain >= PATIENCE:
+                return "no gain"
+        if len(trials) >= most:
+            return "candidates"
+        return None if self._tries.in_time(promise) else "time"
+
+    def _standing(
+        self, limits: Budget, best: Trial, trials: Sequence[Trial], promise: Assembly
+    ) -> Standing:
+        predicted = None
+        if promise.found:
+            predicted = self._space.latency(promise.arcs, self._belief.residual)
+        return standing(limits, best, trials, promise, predicted)
 
     def _refuse(self, limits: Budget, answer: Assembly) -> None:
         self._progress.finish()
@@ -127,28 +196,13 @@ class ClosedLoop:
         question = Question(self.problem, self._space.blueprint, self._belief.excess, self.here)
         raise InfeasibleError(refusal(question, limits))
 
-    def fastest(self, limits: Budget) -> Assembly:
-        """The assembly of least latency under all limits but the one on latency."""
-        return cheapest(self.problem(limits), "latency_us")
-
 
 def _phase(limits: Budget) -> str:
     budget = "" if limits.latency_us is None else f" for {limits.latency_us / 1000:.2f} ms"
     return f"solving, building and measuring candidates{budget}"
 
 
-def _settled(limits: Budget, trials: Sequence[Trial], promise: Assembly) -> bool:
-    """Whether the best measured network is as good as the best that is still promised.
-
-    Also true when several candidates in a row have not improved on it.
-    """
+def _leader(trials: Sequence[Trial]) -> Trial | None:
+    """The best network within the limits so far."""
     within = [trial for trial in trials if trial.within]
-    if not within or promise.bound is None:
-        return False
-    best = max(within, key=lambda trial: trial.rank)
-    without_gain = max(trial.order for trial in trials) - best.order
-    if limits.min_quality is not None:
-        reached = best.candidate.latency.upper_us <= promise.bound
-    else:
-        reached = best.quality >= promise.bound
-    return without_gain >= PATIENCE or reached
+    return max(within, key=lambda trial: trial.rank) if within else None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from compiler.belief import Belief
+from compiler.cache import digest
 from compiler.closed_loop import ClosedLoop
 from compiler.dery_space import DerySpace, joints_of
 from compiler.equivalence import Member, Partition
@@ -123,9 +124,24 @@ class DeryBench:
         """The search by the score that was asked for."""
         bench, order = self.workbench, self._order
         if order is None:
-            seed, here = self.settings.seed, str(bench.target)
-            return ClosedLoop(self.space, bench.candidates, belief, bench.progress, seed, here)
-        return ScoredSearch(self.space, order, bench.candidates, belief, bench.progress)
+            return ClosedLoop(
+                self.space,
+                bench.candidates,
+                belief,
+                bench.progress,
+                self.settings.seed,
+                str(bench.target),
+                bench.journal,
+            )
+        return ScoredSearch(
+            self.space,
+            order,
+            bench.candidates,
+            belief,
+            bench.progress,
+            bench.journal,
+            f"{self.settings} {digest(self.partition.to_json())}",
+        )
 
     def answer(self, trial: Trial, trials: tuple[Trial, ...]) -> DeryAnswer:
         """How a trial of the loop was chosen among all of them."""

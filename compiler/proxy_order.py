@@ -15,7 +15,7 @@ from compiler.images import ImageSet
 from compiler.preprocessing import Preprocessing
 from compiler.progress import Progress
 from compiler.proxies import Proxy
-from compiler.scored_search import Order, Scored
+from compiler.scored_search import Order, Promise, Scored
 from compiler.trial import Trial
 from compiler.views import BATCH, Views
 from targets.budget import Budget
@@ -100,11 +100,13 @@ class ProxyOrder(Order):
         self._seed = seed
         self._most = most
         self._ranking: tuple[Scored, ...] | None = None
+        self._stitch_us = 0.0
 
     def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
         """The best-scored of those not tried that are still predicted to be within the limits."""
         if self._ranking is None:
             self._ranking = self._ranked(limits, belief)
+            self._stitch_us = belief.residual.upper_us
         done = {trial.assembly.arcs for trial in tried}
         return next(
             (
@@ -114,6 +116,13 @@ class ProxyOrder(Order):
             ),
             None,
         )
+
+    def promise(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Promise:
+        """Proven where all networks were scored, and stitches are thought no faster since then."""
+        found = self.best(limits, belief, tried)
+        if not self.enumerated.complete or belief.residual.upper_us < self._stitch_us:
+            return Promise(None, "unknown")
+        return Promise(None, "infeasible") if found is None else Promise(found.score, "optimal")
 
     def _fits(self, assembly: Assembly, limits: Budget, belief: Belief) -> bool:
         predicted = self._space.latency(assembly.arcs, belief.residual)

@@ -11,14 +11,21 @@ from dataclasses import dataclass
 from compiler.assembly import Assembly, assemble
 from compiler.belief import Belief
 from compiler.candidates import Candidates
-from compiler.closed_loop import MAX_CANDIDATES, TIME_LIMIT_S
+from compiler.certificate import Certificate, Proof, Stopped
+from compiler.closed_loop import TIME_LIMIT_S
 from compiler.dery_space import DerySpace
-from compiler.kept import keeps
+from compiler.effort import Effort
+from compiler.journal import Journals, unwritten
 from compiler.progress import Progress
 from compiler.ranks import spearman
+from compiler.searched import Searched, certified
+from compiler.standing import by_score
 from compiler.trial import Trial, ranked
+from compiler.tries import Tries
 from targets.budget import Budget
 from targets.errors import InfeasibleError
+
+_EFFORT = Effort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +36,29 @@ class Scored:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What is proven of the networks that were not tried.
+
+    Attributes:
+        score: none has a better one; None: there is none, or nothing is known.
+        proof: as of `Standing`.
+    """
+
+    score: float | None
+    proof: Proof
+
+
 class Order(ABC):
     """Says which assembly is the best of those that are left."""
 
     @abstractmethod
     def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
         """The best within the limits, as far as is known by now; None: there are no more."""
+
+    @abstractmethod
+    def promise(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Promise:
+        """What is proven of all that are left."""
 
 
 class SimilarityOrder(Order):
@@ -46,14 +70,26 @@ class SimilarityOrder(Order):
 
     def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
         """The solver's answer, with proof."""
+        found = self._solve(limits, belief, tried)
+        return None if found.objective is None else Scored(found, found.objective)
+
+    def promise(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Promise:
+        """The solver's bound."""
+        found = self._solve(limits, belief, tried)
+        return Promise(found.bound, found.status)
+
+    def _solve(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Assembly:
         problem = self._space.by_similarity(limits, belief.drops, belief.residual, belief.elsewhere)
         forbid = [frozenset(trial.assembly.arcs) for trial in tried]
-        found = assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=forbid)
-        return None if found.objective is None else Scored(found, found.objective)
+        return assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=forbid)
 
 
 class ScoredSearch:
-    """Tries networks in the order of a score; used like a `ClosedLoop`."""
+    """Tries networks in the order of a score; used like a `ClosedLoop`.
+
+    It does not stop at the first that keeps the limits: what the score is worth is told by the
+    measured qualities of all.
+    """
 
     def __init__(
         self,
@@ -62,67 +98,82 @@ class ScoredSearch:
         candidates: Candidates,
         belief: Belief,
         progress: Progress,
+        journals: Journals = unwritten,
+        name: str = "",
     ) -> None:
+        """Take the parts.
+
+        Args:
+            space: the networks.
+            order: says which is next.
+            candidates: builds them.
+            belief: learns from them.
+            progress: told of every network.
+            journals: where what was tried is noted.
+            name: of the order, and all that it depends on.
+        """
         self._space = space
         self._order = order
-        self._candidates = candidates
         self._belief = belief
         self._progress = progress
+        self._name = name
+        self._tries = Tries(space, candidates, belief, progress, journals)
 
     def search(
-        self, limits: Budget, most: int = MAX_CANDIDATES, before: Sequence[Trial] = ()
-    ) -> tuple[Trial, ...]:
+        self, limits: Budget, effort: Effort = _EFFORT, before: Sequence[Trial] = ()
+    ) -> Searched:
         """Every candidate tried: those within the budget first, by score.
 
         Args:
             limits: the budgets; latency in microseconds bounds the measured upper end.
-            most: candidates to build at the most.
-            before: trials of an earlier search under the same limits; they count.
+            effort: what may be spent; every network is chosen anew, whatever is asked for a round.
+            before: trials of this search's earlier run under the same limits; they count.
 
         Raises:
             InfeasibleError: there is no assembly to try.
         """
         trials = list(before)
-        found = self._next(limits, trials, most)
-        self._progress.start("building and measuring candidates by score", most)
-        while found is not None:
+        if not trials:
+            self._tries.begin(limits, effort, "scored search", self._name)
+        found = self._next(limits, trials, effort)
+        self._progress.start("building and measuring candidates by score", effort.candidates)
+        while isinstance(found, Scored):
             self._progress.update(len(trials), str(self._space.blueprint(found.assembly.arcs)))
-            trials.append(self._try(found, limits, len(trials)))
-            found = self._next(limits, trials, most)
+            order = len(trials)
+            trials.append(self._tries.make(found.assembly, limits, trials, order, found.score))
+            found = self._next(limits, trials, effort)
         self._progress.finish()
         if not trials:
             raise InfeasibleError(
                 f"No network within the limits was found in {TIME_LIMIT_S:.0f} s. Use fewer "
                 "donors or input sizes, or allow more latency."
             )
-        return ranked(*trials)
+        return Searched(ranked(*trials), found)
 
-    def _next(self, limits: Budget, trials: Sequence[Trial], most: int) -> Scored | None:
-        if len(trials) >= most:
-            return None
-        return self._order.best(self._belief.tightened(limits), self._belief, trials)
+    def confirm(self, trial: Trial, limits: Budget) -> Trial:
+        """A trial of the search, measured anew."""
+        return self._tries.confirm(trial, limits)
 
-    def _try(self, found: Scored, limits: Budget, order: int) -> Trial:
-        arcs = found.assembly.arcs
-        predicted = self._space.latency(arcs, self._belief.residual)
-        expected = self._space.expected(arcs, self._belief.drops)
-        candidate = self._candidates.make(self._space.blueprint(arcs))
-        within = keeps(limits, candidate)
-        believed = self._belief.now
-        targets = [target for target, _ in candidate.elsewhere]
-        trial = Trial(
-            found.assembly,
-            predicted,
-            expected,
-            candidate,
-            within,
-            order,
-            found.score,
-            believed,
-            self._belief.predicted_on(targets, arcs, self._space),
-        )
-        self._belief.learn(trial, self._space)
-        return trial
+    def certificate(self, found: Searched, best: Trial, limits: Budget) -> Certificate:
+        """What is proven of the answer, which was measured anew and keeps the limits."""
+        limits_now = self._belief.tightened(limits)
+        promise = self._order.promise(limits_now, self._belief, found.trials)
+        stands = by_score(best, promise.score, promise.proof)
+        return certified(found, best, stands, limits)
+
+    def forget(self) -> None:
+        """Nothing that was measured keeps the limits: the next search begins anew."""
+        self._tries.forget()
+
+    def _next(self, limits: Budget, trials: Sequence[Trial], effort: Effort) -> Scored | Stopped:
+        if len(trials) >= effort.candidates:
+            return "candidates"
+        limits_now = self._belief.tightened(limits)
+        found = self._order.best(limits_now, self._belief, trials)
+        if found is None:
+            promise = self._order.promise(limits_now, self._belief, trials)
+            return "nothing left" if promise.proof == "infeasible" else "solver"
+        return found if self._tries.in_time(found.assembly) else "time"
 
 
 def rank_correlation(trials: Sequence[Trial]) -> float | None:

@@ -6,6 +6,7 @@ from compiler.assembly import Assembly
 from compiler.candidates import Candidate
 from compiler.drop_model import DropModel
 from compiler.latency_model import Interval
+from profilers.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Trial:
         score: what it is chosen by, where that is not its quality.
         believed: what predictions were made by; None where nobody noted it.
         elsewhere: the predicted latency on other targets, by target.
+        learned: what was believed after it was measured; None likewise.
+        round: how many solves of the search came before the one that chose it.
+        seconds: wall time that building, judging and measuring it took, when that was done.
+        first: what decided when it was tried, where `candidate` was measured anew since.
     """
 
     assembly: Assembly
@@ -50,6 +55,10 @@ class Trial:
     score: float | None = None
     believed: Believed | None = None
     elsewhere: tuple[tuple[str, Interval], ...] = ()
+    learned: Believed | None = None
+    round: int = 0
+    seconds: float = 0.0
+    first: Measurement | None = None
 
     @property
     def quality(self) -> float:

@@ -16,6 +16,7 @@ from compiler.compatibility import PairRule, Rule, StitchOption, stitch_options
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN
 from compiler.footprint import calibrated
+from compiler.journal import Journal
 from compiler.judged_stitches import JudgedStitches
 from compiler.latency_model import LatencyModel
 from compiler.network import Blueprint
@@ -241,7 +242,22 @@ class Workbench:
     def loop(self, belief: Belief) -> ClosedLoop:
         """The closed loop over this workbench's networks."""
         here = str(self.target)
-        return ClosedLoop(self.space, self.candidates, belief, self.progress, here=here)
+        return ClosedLoop(
+            self.space, self.candidates, belief, self.progress, here=here, journals=self.journal
+        )
+
+    def journal(self, asked: str) -> Journal:
+        """What was tried when this was asked for before, with this zoo on this machine."""
+        key = digest(
+            asked,
+            tuple((str(b.target), b.table.environment.fingerprint) for b in self.everywhere),
+            self.settings.whole_protocol,
+            tuple(model.identity for model in self.zoo),
+            self.photographs.digest,
+            self.reference,
+            TOOLCHAIN,
+        )
+        return Journal(self.cache.path("searches", key).with_suffix(".json"))
 
     def joined_by(self, rule: Rule) -> "Workbench":
         """The same workbench, donors and all, where stitches join what this rule says."""

@@ -4,7 +4,10 @@ import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, replace
+from errno import EEXIST, ENOTEMPTY
+from itertools import count
 from pathlib import Path
 
 from compiler.candidates import Candidate
@@ -21,6 +24,9 @@ from derycc.session import Options
 from targets.errors import UsageError, WorkspaceError
 
 LOCK = "derycc.lock"
+
+_TURNS = 100
+"""How often a folder is put in its place where other builds put theirs there all the time."""
 
 
 def check_folder(out: Path) -> None:
@@ -54,14 +60,29 @@ def write_artifact(
             folder = Path(temporary) / "build"
             folder.mkdir()
             papers = _fill(folder, built, request, options, bench)
-            if out.exists():
-                out.rename(Path(temporary) / "old")
-            folder.rename(out)
+            _put(folder, out, Path(temporary))
     except OSError as error:
         raise WorkspaceError(
             f"Cannot write the build to {out}: {error.strerror}. Name another folder with --out."
         ) from error
     return papers
+
+
+def _put(folder: Path, out: Path, aside: Path) -> None:
+    """Put a folder in the place of another, which is moved aside.
+
+    Another build may do the same at the same time: whichever is later stays, and each is whole.
+    """
+    for turn in count():
+        with suppress(FileNotFoundError):
+            out.rename(aside / f"old-{turn}")
+        try:
+            folder.rename(out)
+        except OSError as error:
+            if error.errno not in (ENOTEMPTY, EEXIST) or turn == _TURNS:
+                raise
+        else:
+            return
 
 
 def _fill(
@@ -116,9 +137,23 @@ def _lock(built: AnyBuilt, request: AnyRequest, options: Options, bench: Workben
         "cost_table": costs_digest(bench) if isinstance(built, Built) else None,
         "targets": locked_targets(bench) if isinstance(built, Built) else [],
         "seed": built.trial.assembly.seed if isinstance(built, Built) else SEED,
+        "answer": _answer(built) if isinstance(built, Built) else None,
         "network": asdict(built.candidate.design),
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _answer(built: Built) -> dict[str, object]:
+    """The solver's, without what differs from run to run, and what it was given."""
+    answer = built.trial.assembly
+    return {
+        "solver": answer.solver,
+        "status": answer.status,
+        "arcs": list(answer.arcs),
+        "objective": answer.objective,
+        "bound": answer.bound,
+        "tried_before": built.trial.order,
+    }
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -6,12 +6,15 @@ from pathlib import Path
 from backends.registry import get_backend
 from compiler.belief import Belief
 from compiler.candidates import Candidate
-from compiler.closed_loop import MAX_CANDIDATES, ClosedLoop
+from compiler.certificate import Certificate
+from compiler.closed_loop import ClosedLoop
 from compiler.dery_bench import DeryAnswer, DerySettings
+from compiler.effort import MAX_CANDIDATES, Effort
 from compiler.kept import keeps, missed
 from compiler.network import Blueprint
 from compiler.refusal import asked_for
 from compiler.scored_search import ScoredSearch
+from compiler.searched import Searched
 from compiler.trial import Trial, ranked
 from compiler.verification import Verification, verify
 from compiler.workbench import Workbench
@@ -34,6 +37,8 @@ class Request:
         dery: of DeRy mode; None: networks need not have one block of every equivalence set.
         licences: donors whose licence contains one of these texts lend no blocks.
         also: budgets on the workbench's other targets, in their order.
+        per_round: networks to build between two solves.
+        seconds: wall time to solve, build and measure candidates in; None: all that it takes.
     """
 
     latency: str | None
@@ -42,14 +47,22 @@ class Request:
     dery: DerySettings | None = None
     licences: tuple[str, ...] = ()
     also: tuple[Also, ...] = ()
+    per_round: int = 1
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
+        Effort(self.candidates, self.per_round, self.seconds)
         if self.dery is not None and self.budget.min_quality is not None:
             raise UsageError(
                 "--min-quality asks for the least latency, and --mode dery chooses by a score. "
                 "Leave one of the two out."
             )
+
+    @property
+    def effort(self) -> Effort:
+        """What the search may spend."""
+        return Effort(self.candidates, self.per_round, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,7 @@ class Built:
         candidate: the chosen network with its final measurement.
         trials: all candidates, best first.
         verification: that its engine computes what it should.
+        certificate: what was proven of networks that were not built, and why no more were.
         dery: how DeRy mode came to it.
         limits: everything that was asked for, in numbers and full names.
         elsewhere: what `verification` is, on other targets, by target.
@@ -72,6 +86,7 @@ class Built:
     candidate: Candidate
     trials: tuple[Trial, ...]
     verification: Verification
+    certificate: Certificate
     dery: DeryAnswer | None = None
     limits: Budget = _NONE
     elsewhere: tuple[tuple[str, Verification], ...] = ()
@@ -162,34 +177,53 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
         VerificationError: the engine does not compute what the network computes.
     """
     bounds = limits(request, bench)
-    return choose(bench.loop(belief or bench.belief()), bounds, request.candidates, bench)
+    return choose(bench.loop(belief or bench.belief()), bounds, request.effort, bench)
 
 
-def choose(loop: ClosedLoop | ScoredSearch, bounds: Budget, most: int, bench: Workbench) -> Built:
+def choose(
+    loop: ClosedLoop | ScoredSearch, bounds: Budget, effort: Effort, bench: Workbench
+) -> Built:
     """The best of a loop's candidates that keeps the budget a second time.
+
+    Where one does not, the search goes on: it no longer stands against what is still promised. And
+    where the second measurement makes another one the best, that one is measured anew, too.
 
     Raises:
         InfeasibleError, BudgetMissedError, VerificationError: as `build`.
     """
-    trials = loop.search(bounds, most)
-    while trials[0].within:
-        candidate = bench.candidates.confirm(trials[0].candidate.blueprint)
-        if keeps(bounds, candidate):
-            verification, *others = (verified(candidate, one) for one in bench.everywhere)
-            names = (str(there.target) for there in bench.elsewhere)
-            return Built(
-                bounds.latency_us,
-                trials[0],
-                candidate,
-                trials,
-                verification,
-                limits=bounds,
-                elsewhere=tuple(zip(names, others, strict=True)),
-            )
-        trials = ranked(replace(trials[0], candidate=candidate, within=False), *trials[1:])
-        if not trials[0].within:
-            trials = loop.search(bounds, most, trials)
-    raise BudgetMissedError(_missed(bounds, trials, str(bench.target)))
+    found = loop.search(bounds, effort)
+    while found.trials[0].within:
+        best = loop.confirm(found.trials[0], bounds)
+        trials = ranked(best, *found.trials[1:])
+        if not best.within:
+            found = loop.search(bounds, effort, trials)
+        elif trials[0].rank[:2] > best.rank[:2]:
+            found = replace(found, trials=trials)
+        else:
+            found = replace(found, trials=(best, *found.trials[1:]))
+            return _built(loop, found, bounds, bench)
+    loop.forget()
+    raise BudgetMissedError(_missed(bounds, found, str(bench.target)))
+
+
+def _built(
+    loop: ClosedLoop | ScoredSearch, found: Searched, bounds: Budget, bench: Workbench
+) -> Built:
+    """The best of a search, verified and certified."""
+    best = found.trials[0]
+    certificate = loop.certificate(found, best, bounds)
+    verification, *others = (verified(best.candidate, one) for one in bench.everywhere)
+    names = (str(there.target) for there in bench.elsewhere)
+    return Built(
+        bounds.latency_us,
+        best,
+        best.candidate,
+        found.trials,
+        verification,
+        certificate,
+        limits=bounds,
+        elsewhere=tuple(zip(names, others, strict=True)),
+    )
 
 
 def verified(candidate: Candidate, bench: Workbench) -> Verification:
@@ -216,7 +250,8 @@ def _failed(verification: Verification, target: str) -> str:
     )
 
 
-def _missed(bounds: Budget, trials: tuple[Trial, ...], here: str) -> str:
+def _missed(bounds: Budget, found: Searched, here: str) -> str:
+    trials = found.trials
     closest = min(trials, key=lambda t: (len(missed(bounds, t.candidate)), _upper_us(t)))
     head = f"None of the networks that were built ({len(trials)}) keeps "
     alone = not bounds.elsewhere
@@ -225,8 +260,7 @@ def _missed(bounds: Budget, trials: tuple[Trial, ...], here: str) -> str:
         said = missed(bounds, closest.candidate, "" if alone else here)
         return (
             f"{head}the limits when it is measured. The closest is {closest.candidate.blueprint}: "
-            f"{'; '.join(said)}. Ask for that much, or try more "
-            "--candidates."
+            f"{'; '.join(said)}. Ask for that much{_or_go_on(found, ', or ')}."
         )
     latency = closest.candidate.latency
     return (
@@ -234,8 +268,14 @@ def _missed(bounds: Budget, trials: tuple[Trial, ...], here: str) -> str:
         f"it is measured. The closest takes {amount_text('latency_us', latency.median_us)}, "
         f"{enough_text('latency_us', latency.upper_us)} at the upper end of its 95 % interval"
         f"{' (a noisy measurement)' if latency.noisy else ''}: {closest.candidate.blueprint}. "
-        "Ask for that much, try more --candidates, or measure on a quieter machine."
+        f"Ask for that much{_or_go_on(found, ', ')}, or measure on a quieter machine."
     )
+
+
+def _or_go_on(found: Searched, joined: str) -> str:
+    """What more of would let the search go on, if anything."""
+    more = {"candidates": "try more --candidates", "time": "allow more --build-seconds"}
+    return f"{joined}{more[found.stopped]}" if found.stopped in more else ""
 
 
 def _upper_us(trial: Trial) -> float:
@@ -286,7 +326,7 @@ def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
         lines.append(where + _to_measure(text, one))
     if request.dery is not None:
         lines.append(_dery_plan(request.dery))
-    lines.append(f"Would build and measure at most {request.candidates} candidates.")
+    lines.append(_effort_plan(request.effort))
     lines.append(f"Would write {folder}. Nothing was built (--dry-run).")
     return lines
 
@@ -306,6 +346,15 @@ def _to_measure(text: str | None, bench: Workbench) -> str:
         asked = budget_us(text, bench)
         return f"Everything is measured; the budget is {asked / 1000:.2f} ms."
     return f"Would first measure {parsed.model} at its own input size for the budget."
+
+
+def _effort_plan(effort: Effort) -> str:
+    time = (
+        ""
+        if effort.seconds is None
+        else f", and begin none that is not expected to be finished after {effort.seconds:.4g} s"
+    )
+    return f"Would build and measure at most {effort.candidates} candidates{time}."
 
 
 def _dery_plan(dery: DerySettings) -> str:

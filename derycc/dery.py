@@ -29,7 +29,7 @@ def build_dery(
     check_sets(dery.partition)
     bounds, belief = limits(request, dery.workbench), dery.workbench.belief()
     check_feasible(dery.space, bounds, belief)
-    built = choose(dery.loop(belief), bounds, request.candidates, dery.workbench)
+    built = choose(dery.loop(belief), bounds, request.effort, dery.workbench)
     return replace(built, dery=dery.answer(built.trial, built.trials)), dery.workbench
 
 

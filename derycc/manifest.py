@@ -8,7 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from compiler.certificate import Certificate
 from derycc.manifest_asked import Beliefs, Constraint, Demands, Session
+from derycc.manifest_loop import Round
 from derycc.manifest_targets import OnTarget
 from targets.errors import UsageError
 
@@ -265,6 +267,9 @@ class Manifest:
         beliefs: what the chosen network was predicted by; None in earlier formats, and where it was
             written down by hand.
         targets: every target it was built for, `target` first; empty in builds that knew one.
+        certificate: what the search proved of networks that it did not build, and why it stopped;
+            None in earlier formats, and where nothing was searched for.
+        rounds: every candidate, in the order in which they were tried; empty likewise.
     """
 
     format: str
@@ -290,6 +295,8 @@ class Manifest:
     session: Session | None = None
     beliefs: Beliefs | None = None
     targets: tuple[OnTarget, ...] = ()
+    certificate: Certificate | None = None
+    rounds: tuple[Round, ...] = ()
 
     def to_json(self) -> bytes:
         """As it is written to `manifest.json`."""

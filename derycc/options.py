@@ -117,6 +117,24 @@ Stitches = Annotated[int, typer.Option("--stitches", help="Most stitching layers
 CandidateCount = Annotated[
     int, typer.Option("--candidates", help="Most networks to build and measure.", min=1)
 ]
+PerRound = Annotated[
+    int,
+    typer.Option(
+        "--per-round",
+        help="Networks to build between two solves; with 1 each corrects the choice of the next.",
+        min=1,
+    ),
+]
+BuildSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--build-seconds",
+        help="Time to solve, build and measure candidates in; none is begun that is not expected "
+        "to be finished by then. Profiling comes before it (derycc profile --budget-seconds bounds "
+        "that), the final measurement and its check after it.",
+        show_default=False,
+    ),
+]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from derycc.by_hand import HandBuilt, HandRequest
 from derycc.dery import describe_dery, finite
 from derycc.doctor import REQUIRED
 from derycc.papers_asked import beliefs, constraints, demands, session
+from derycc.papers_loop import rounds
 from derycc.papers_targets import on_targets
 from derycc.session import DEMO_PHOTOGRAPHS, Options, caution, labelled
 from profilers.environment import Environment
@@ -54,6 +55,8 @@ def describe(
         session=session(options, bench.settings.sizes),
         beliefs=beliefs(built),
         targets=on_targets(built, request, environment.fingerprint, bench),
+        certificate=built.certificate if isinstance(built, Built) else None,
+        rounds=rounds(built.trials) if isinstance(built, Built) else (),
     )
 
 

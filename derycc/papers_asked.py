@@ -2,6 +2,7 @@
 
 from compiler.kept import measured
 from compiler.recipe_plan import RecipePlan
+from compiler.trial import Believed
 from derycc.building import Built, Request
 from derycc.by_hand import HandBuilt, HandRequest
 from derycc.manifest_asked import Beliefs, Constraint, Demands, Session
@@ -73,8 +74,11 @@ def session(options: Options, sizes: tuple[int, ...]) -> Session:
 def beliefs(built: Built | HandBuilt) -> Beliefs | None:
     """What the chosen network was predicted by."""
     believed = built.trial.believed if isinstance(built, Built) else None
-    if believed is None:
-        return None
+    return None if believed is None else noted_beliefs(believed)
+
+
+def noted_beliefs(believed: Believed) -> Beliefs:
+    """A belief of the loop as a manifest has it."""
     return Beliefs(
         drop_slope=None,
         observations=believed.drops.observations,

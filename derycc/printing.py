@@ -8,13 +8,11 @@ from rich.table import Table
 
 from compiler.candidates import Candidate
 from compiler.zoo import Zoo
-from derycc.building import Built
 from derycc.console import milliseconds, percent, table
 from derycc.manifest import Latency, Manifest, Solver
 from derycc.manifest_targets import OnTarget
 from derycc.printing_asked import constraint_rows, least_quality
 from derycc.printing_dery import dery_lines
-from derycc.sweeping import Point
 
 PREDICTION_TOLERANCE = 1.25
 """Measured and predicted latency may differ by this factor before a note says so."""
@@ -179,42 +177,6 @@ def _donor_row(candidate: Candidate) -> tuple[str, ...]:
     )
 
 
-def sweep_table(points: Sequence[Point]) -> Table:
-    """One line a budget."""
-    built = [point.built for point in points if point.built]
-    kind = score_name(built[0].candidate.judged.calibration.top1) if built else "top-1"
-    columns = (
-        ">budget",
-        ">predicted",
-        ">measured (upper end)",
-        "kept",
-        ">stitches",
-        f">{kind} calibration",
-        ">held out",
-        ">agreement",
-        "network",
-    )
-    return table("Best measured network for each budget", columns, [_point_row(p) for p in points])
-
-
-def _point_row(point: Point) -> tuple[str, ...]:
-    built = point.built
-    if built is None:
-        return (point.budget, "-", "-", "-", "-", "-", "-", "-", "none: see below")
-    latency, judged = built.candidate.latency, built.candidate.judged
-    return (
-        point.budget,
-        milliseconds(built.trial.predicted.median_us),
-        f"{milliseconds(latency.median_us)} ({latency.upper_us / 1000:.2f})",
-        "yes" if built.kept else "NO",
-        str(built.candidate.blueprint.stitches),
-        percent(judged.calibration.score),
-        percent(judged.held_out.score),
-        percent(judged.held_out.agreement),
-        str(built.candidate.blueprint),
-    )
-
-
 def candidate_data(candidate: Candidate) -> dict[str, Any]:
     """A network for `--json`."""
     latency = candidate.latency
@@ -225,22 +187,4 @@ def candidate_data(candidate: Candidate) -> dict[str, Any]:
         "noisy": latency.noisy,
         "calibration": asdict(candidate.judged.calibration),
         "held_out": asdict(candidate.judged.held_out),
-    }
-
-
-def point_data(point: Point) -> dict[str, Any]:
-    """One budget of a sweep for `--json`."""
-    built: Built | None = point.built
-    if built is None:
-        return {"budget": point.budget, "refusal": point.refusal}
-    return {
-        "budget": point.budget,
-        "budget_us": built.budget_us,
-        "predicted_us": built.trial.predicted.median_us,
-        "predicted_upper_us": built.trial.predicted.upper_us,
-        "expected": built.trial.expected,
-        "within_budget": built.kept,
-        "status": built.trial.assembly.status,
-        "candidates": len(built.trials),
-        **candidate_data(built.candidate),
     }

@@ -82,12 +82,14 @@ def explain_lines(explained: Explained) -> list[str]:
 
 def explain_data(explained: Explained) -> dict[str, Any]:
     """For `--json`."""
+    certificate = explained.manifest.certificate
     return {
         "network": [asdict(segment) for segment in explained.manifest.network.segments],
         "budget": asdict(explained.budget),
         **asdict(explained.explanation),
         "donors": donors_data(explained.donors),
         "costs_changed": explained.changed,
+        "certificate": asdict(certificate) if certificate else None,
     }
 
 

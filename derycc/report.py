@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from derycc.console import milliseconds, percent
+from derycc.loop_words import ROUND_COLUMNS, certificate_lines, round_rows
 from derycc.manifest import Latency, Manifest
 from derycc.manifest_targets import OnTarget
 
@@ -28,7 +29,8 @@ def report_html(build: Manifest) -> str:
     if build.network.untrained:
         untrained = ", ".join(build.network.untrained)
         parts.append(f'<p class="note">Untrained (random weights): {escape(untrained)}.</p>')
-    parts += [_promised(build), _network(build), _sets(build), _tried(build), _checked(build)]
+    parts += [_promised(build), _network(build), _sets(build), _certificate(build)]
+    parts += [_tried(build), _rounds(build), _checked(build)]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -148,6 +150,20 @@ def _tried(build: Manifest) -> str:
     ]
     columns = ("network", "predicted", "measured", "expected", "quality", "within budget")
     return _table("Candidates that were built and measured", columns, rows)
+
+
+def _certificate(build: Manifest) -> str:
+    """What was proven of networks that were not built."""
+    if build.certificate is None:
+        return ""
+    lines = "\n".join(f"<p>{escape(x)}</p>" for x in certificate_lines(build.certificate))
+    return f"<h2>What was proven</h2>\n{lines}"
+
+
+def _rounds(build: Manifest) -> str:
+    if not build.rounds:
+        return ""
+    return _table("How the search went", ROUND_COLUMNS, round_rows(build.rounds))
 
 
 def _checked(build: Manifest) -> str:

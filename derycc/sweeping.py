@@ -8,7 +8,7 @@ from compiler.belief import Belief
 from compiler.candidates import Candidate
 from compiler.network import Blueprint
 from compiler.workbench import Workbench
-from derycc.building import Built, Request, build, named
+from derycc.building import Built, Request, budget_us, build, named
 from targets.errors import BudgetMissedError, InfeasibleError
 
 BELOW_FASTEST = 0.9
@@ -26,11 +26,16 @@ class Point:
         budget: as `--latency` takes it.
         built: the answer, or None.
         refusal: why there is none.
+        exit_code: what `derycc build` ends with at this budget.
+        best_donor: of the donors alone that keep this budget, the best on the calibration
+            photographs; None: there is none.
     """
 
     budget: str
     built: Built | None
-    refusal: str | None
+    refusal: str | None = None
+    exit_code: int = 0
+    best_donor: Candidate | None = None
 
 
 def donors_alone(bench: Workbench) -> tuple[Candidate, ...]:
@@ -61,14 +66,40 @@ def default_budgets(
     return tuple(f"{us / 1000:.4g}ms" for us in np.geomspace(first, last, points))
 
 
-def sweep(bench: Workbench, request: Request, budgets: tuple[str, ...]) -> tuple[Point, ...]:
-    """Build for every budget; what the loop learns at one helps at the next."""
+def sweep(
+    bench: Workbench,
+    request: Request,
+    budgets: tuple[str, ...],
+    alone: tuple[Candidate, ...] = (),
+) -> tuple[Point, ...]:
+    """Build for every budget; what the loop learns at one helps at the next.
+
+    Args:
+        bench: the zoo on its target.
+        request: what is asked for besides latency.
+        budgets: as `--latency` takes them.
+        alone: the donors, measured whole.
+    """
     belief = bench.belief()
-    return tuple(_point(bench, request, text, belief) for text in budgets)
+    return tuple(_point(bench, request, text, belief, alone) for text in budgets)
 
 
-def _point(bench: Workbench, request: Request, text: str, belief: Belief) -> Point:
+def _point(
+    bench: Workbench,
+    request: Request,
+    text: str,
+    belief: Belief,
+    alone: tuple[Candidate, ...],
+) -> Point:
+    donor = best_donor(alone, budget_us(text, bench))
     try:
-        return Point(text, build(replace(request, latency=text), bench, belief), None)
+        built = build(replace(request, latency=text), bench, belief)
     except (InfeasibleError, BudgetMissedError) as error:
-        return Point(text, None, str(error))
+        return Point(text, None, str(error), error.exit_code, donor)
+    return Point(text, built, best_donor=donor)
+
+
+def best_donor(alone: tuple[Candidate, ...], limit_us: float) -> Candidate | None:
+    """Of the donors that keep a latency as they were measured whole, the best on calibration."""
+    within = [donor for donor in alone if donor.latency.upper_us <= limit_us]
+    return max(within, key=lambda donor: donor.judged.score) if within else None

@@ -11,8 +11,10 @@ from derycc.grouped_options import Bench, Constraints, grouped
 from derycc.options import (
     AlsoTexts,
     AsJson,
+    BuildSeconds,
     CandidateCount,
     DryRun,
+    PerRound,
     WeightsText,
     frame,
     print_json,
@@ -136,6 +138,8 @@ def build(
     out: Out = None,
     stitches: MostStitches = None,
     candidates: CandidateCount = 6,
+    per_round: PerRound = 1,
+    build_seconds: BuildSeconds = None,
     mode: Mode = "normal",
     k: Blocks = None,
     score: ScoreText = None,
@@ -156,7 +160,10 @@ def build(
             _check_free(bench, constraints, dery, problem_out, others)
             _build_by_hand(options, recipe, latency, weights, out, dry_run, as_json)
             return
-        request = _request(latency, others, stitches, constraints, candidates, dery)
+        request = _request(latency, others, stitches, constraints, dery)
+        request = replace(
+            request, candidates=candidates, per_round=per_round, seconds=build_seconds
+        )
         if each:
             _check_each(request, problem_out)
             _build_each(options, request, out, dry_run, as_json)
@@ -281,6 +288,7 @@ def _build_by_hand(
 
 def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
     from derycc.console import stdout
+    from derycc.loop_words import certificate_lines
     from derycc.printing import build_notes, build_table, network_lines
     from derycc.printing_dery import sets_table
 
@@ -291,6 +299,8 @@ def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
     if papers.dery is not None:
         stdout().print(sets_table(papers.dery))
     stdout().print(build_table(papers))
+    if papers.certificate is not None:
+        typer.echo("\n".join(certificate_lines(papers.certificate)))
     typer.echo("".join(f"Note: {note}\n" for note in build_notes(papers)), nl=False)
     typer.echo(f"Written to {folder}: model.onnx, report.html, manifest.json, run.py, ...")
     typer.echo(f"Try it: python {folder / 'run.py'} PHOTO")
@@ -333,7 +343,6 @@ def _request(
     also: "tuple[Also, ...]",
     stitches: int | None,
     constraints: Constraints,
-    candidates: int,
     dery: "DerySettings | None",
 ) -> "Request":
     from derycc.building import Request
@@ -347,7 +356,7 @@ def _request(
             "There is nothing to build: give a budget by --latency, --params, --macs, --memory, "
             "--weight-memory or --energy, a goal by --min-quality, or a network by --recipe."
         )
-    return Request(latency, budget, candidates, dery, constraints.licences, also)
+    return Request(latency, budget, dery=dery, licences=constraints.licences, also=also)
 
 
 def _check_free(

@@ -12,6 +12,7 @@ def explain(
     """Says where a build's latency goes, which limit binds, and what else there was."""
     from derycc.console import Bars, stdout
     from derycc.explaining import explain as look
+    from derycc.loop_words import certificate_lines
     from derycc.printing import network_lines
     from derycc.printing_explain import (
         bounds_table,
@@ -33,3 +34,5 @@ def explain(
             out.print(made(found))
         out.print(alone_table(found.donors, "quality"))
         typer.echo("\n".join(explain_lines(found)))
+        if found.manifest.certificate is not None:
+            typer.echo("\n".join(certificate_lines(found.manifest.certificate)))

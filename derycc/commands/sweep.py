@@ -38,7 +38,8 @@ def _sweep(
     options: "Options", request: "Request", budgets: tuple[str, ...], points: int, as_json: bool
 ) -> None:
     from derycc.console import Bars, stdout
-    from derycc.printing import candidate_data, donors_table, point_data, sweep_table
+    from derycc.printing import candidate_data, donors_table
+    from derycc.printing_sweep import point_data, summary, sweep_table
     from derycc.session import caution, open_workbench
     from derycc.sweeping import default_budgets, donors_alone
     from derycc.sweeping import sweep as run
@@ -48,20 +49,20 @@ def _sweep(
         parse_latency(text)
     with open_workbench(options, Bars(quiet=as_json)) as workbench:
         alone = donors_alone(workbench)
-        found = run(
-            workbench, request, budgets or default_budgets(workbench, request, alone, points)
-        )
+        texts = budgets or default_budgets(workbench, request, alone, points)
+        found = run(workbench, request, texts, alone)
         note = caution(workbench.photographs)
+    rows = [point_data(point) for point in found]
     if as_json:
-        rows = [point_data(point) for point in found]
         donors = [candidate_data(candidate) for candidate in alone]
         print_json({"donors": donors, "points": rows, "caution": note})
         return
     out = stdout()
     out.print(donors_table(alone))
-    out.print(sweep_table(found))
+    out.print(sweep_table(rows))
     for point in found:
         if point.refusal:
             typer.echo(f"{point.budget}: {point.refusal}")
+    typer.echo(summary(rows))
     if note:
         typer.echo(f"Note: {note}")

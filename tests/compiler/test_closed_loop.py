@@ -13,6 +13,7 @@ from compiler.closed_loop import PATIENCE, ClosedLoop
 from compiler.compatibility import PairRule, StitchOption
 from compiler.dissection import Dissection
 from compiler.drop_model import DropModel
+from compiler.effort import Effort
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent
@@ -82,7 +83,7 @@ def by_stitches(pure: float, stitched: float) -> Callable[[Blueprint], float]:
 def test_a_donor_that_keeps_its_promise_ends_the_search_at_once(toys: Toys) -> None:
     loop = loop_of(space_of(toys), Pretended(lambda _: 0.7, lambda _: 100.0))
 
-    (trial,) = loop.search(Budget(latency_us=120.0))
+    (trial,) = loop.search(Budget(latency_us=120.0)).trials
 
     assert trial.candidate.blueprint == Blueprint.pure("wide", 16)
     assert (trial.within, trial.quality, trial.expected) == (True, 0.7, pytest.approx(0.7))
@@ -94,7 +95,7 @@ def test_stitches_that_are_slower_than_predicted_are_charged_for(toys: Toys) -> 
     space = space_of(toys)
     candidates = Pretended(by_stitches(0.5, 0.6), by_stitches(50.0, 130.0))
 
-    trials = loop_of(space, candidates, belief).search(Budget(latency_us=95.0))
+    trials = loop_of(space, candidates, belief).search(Budget(latency_us=95.0)).trials
 
     best, *others = trials
     assert (best.candidate.blueprint, best.within) == (Blueprint.pure("narrow", 16), True)
@@ -108,7 +109,7 @@ def test_quality_that_stitches_really_cost_is_learned(toys: Toys) -> None:
     belief = Belief()
     candidates = Pretended(by_stitches(0.5, 0.1), by_stitches(50.0, 60.0))
 
-    trials = loop_of(space_of(toys), candidates, belief).search(Budget(latency_us=95.0))
+    trials = loop_of(space_of(toys), candidates, belief).search(Budget(latency_us=95.0)).trials
 
     stitched = [trial for trial in trials if trial.candidate.blueprint.stitches]
     asked = next(iter(belief.observations.values()))
@@ -124,7 +125,11 @@ def test_the_search_ends_after_some_candidates_without_gain(toys: Toys) -> None:
         seen.append(blueprint)
         return 0.4 if len(seen) == 1 else 0.3
 
-    trials = loop_of(space_of(toys), Pretended(quality, lambda _: 10.0)).search(Budget(), most=20)
+    trials = (
+        loop_of(space_of(toys), Pretended(quality, lambda _: 10.0))
+        .search(Budget(), Effort(20))
+        .trials
+    )
 
     assert len(trials) == 1 + PATIENCE
     assert len(set(seen)) == len(seen)
@@ -134,7 +139,7 @@ def test_the_search_ends_after_some_candidates_without_gain(toys: Toys) -> None:
 def test_candidates_are_tried_until_they_are_used_up_if_none_is_within(toys: Toys) -> None:
     candidates = Pretended(lambda _: 0.7, lambda _: 500.0)
 
-    trials = loop_of(space_of(toys), candidates).search(Budget(latency_us=120.0), most=3)
+    trials = loop_of(space_of(toys), candidates).search(Budget(latency_us=120.0), Effort(3)).trials
 
     assert [trial.within for trial in trials] == [False] * 3
 
@@ -143,7 +148,7 @@ def test_the_search_ends_where_there_is_nothing_left_to_try(toys: Toys) -> None:
     candidates = Pretended(lambda _: 0.1, lambda _: 500.0)
     limits = Budget(latency_us=120.0, stitches=0)
 
-    trials = loop_of(space_of(toys), candidates).search(limits)
+    trials = loop_of(space_of(toys), candidates).search(limits).trials
 
     assert {trial.candidate.blueprint for trial in trials} == {
         Blueprint.pure("narrow", 16),
@@ -156,7 +161,7 @@ def test_of_equally_good_networks_the_one_that_agrees_and_then_the_faster_one_le
 ) -> None:
     candidates = Pretended(lambda _: 0.3, lambda b: 90.0 if b.stitches else 80.0)
 
-    trials = loop_of(space_of(toys), candidates).search(Budget(latency_us=95.0), most=4)
+    trials = loop_of(space_of(toys), candidates).search(Budget(latency_us=95.0), Effort(4)).trials
 
     latencies = [trial.candidate.latency.median_us for trial in trials]
     assert latencies == sorted(latencies)
@@ -202,7 +207,7 @@ def test_the_best_whole_donor_is_always_tried(toys: Toys) -> None:
     """However much the stitches promise, the answer is no worse than a donor that fits."""
     candidates = Pretended(by_stitches(0.5, 0.1), by_stitches(50.0, 60.0))
 
-    trials = loop_of(space_of(toys), candidates).search(Budget(latency_us=95.0), most=2)
+    trials = loop_of(space_of(toys), candidates).search(Budget(latency_us=95.0), Effort(2)).trials
 
     best = trials[0]
     assert best.candidate.blueprint == Blueprint.pure("narrow", 16)
@@ -216,7 +221,7 @@ def test_a_real_search_ends_within_its_budget(bench: Workbench) -> None:
     budget = max(whole.upper_us for whole in wholes.values()) * 0.97
     belief = Belief()
 
-    trials = bench.loop(belief).search(Budget(latency_us=budget, stitches=2), most=2)
+    trials = bench.loop(belief).search(Budget(latency_us=budget, stitches=2), Effort(2)).trials
 
     best = trials[0]
     assert best.within
@@ -242,7 +247,7 @@ def test_the_least_latency_is_looked_for_where_a_quality_is_demanded(toys: Toys)
     candidates = Pretended(by_stitches(0.5, 0.65), by_stitches(50.0, 80.0))
     limits = Budget(min_quality=0.6)
 
-    best, *others = loop_of(space_of(toys), candidates).search(limits)
+    best, *others = loop_of(space_of(toys), candidates).search(limits).trials
 
     assert best.within
     assert best.candidate.blueprint.stitches > 0
@@ -254,7 +259,7 @@ def test_the_least_latency_is_looked_for_where_a_quality_is_demanded(toys: Toys)
 def test_a_demanded_quality_that_measures_lower_is_not_kept(toys: Toys) -> None:
     candidates = Pretended(lambda _: 0.55, lambda _: 50.0)
 
-    trials = loop_of(space_of(toys), candidates).search(Budget(min_quality=0.6), most=2)
+    trials = loop_of(space_of(toys), candidates).search(Budget(min_quality=0.6), Effort(2)).trials
 
     assert not any(trial.within for trial in trials)
 
@@ -266,7 +271,7 @@ def test_the_loop_charges_for_memory_that_was_not_predicted(toys: Toys) -> None:
     candidates = Pretended(lambda _: 0.6, lambda _: 50.0, lambda b: 2 * int(wide))
     limits = Budget(memory_bytes=int(wide * 1.5))
 
-    trials = loop_of(space, candidates, belief).search(limits, most=3)
+    trials = loop_of(space, candidates, belief).search(limits, Effort(3)).trials
 
     assert not any(trial.within for trial in trials)
     assert belief.excess["memory_bytes"] >= 2.0

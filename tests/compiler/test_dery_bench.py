@@ -11,6 +11,7 @@ from compiler.candidates import Photographs
 from compiler.closed_loop import ClosedLoop
 from compiler.dery_bench import SCORES, DeryBench, DerySettings
 from compiler.dery_space import DerySpace, joints_of
+from compiler.effort import Effort
 from compiler.equivalence import Partition
 from compiler.images import ImageSet
 from compiler.network import Blueprint
@@ -70,7 +71,7 @@ def test_quality_is_searched_for_by_the_closed_loop(dery: Callable[[str], DeryBe
     found = dery("quality")
 
     loop = found.loop(Belief())
-    trials = loop.search(Budget(latency_us=1e6), most=1)
+    trials = loop.search(Budget(latency_us=1e6), Effort(1)).trials
     answer = found.answer(trials[0], trials)
 
     assert isinstance(loop, ClosedLoop)
@@ -81,7 +82,7 @@ def test_quality_is_searched_for_by_the_closed_loop(dery: Callable[[str], DeryBe
 def test_similarity_is_solved_exactly(dery: Callable[[str], DeryBench]) -> None:
     found = dery("similarity")
 
-    trials = found.loop(Belief()).search(Budget(latency_us=1e6), most=1)
+    trials = found.loop(Belief()).search(Budget(latency_us=1e6), Effort(1)).trials
     answer = found.answer(trials[0], trials)
 
     assert [member.model for member in answer.members] == [EFFICIENT, RESIDUAL]
@@ -92,7 +93,7 @@ def test_a_proxy_ranks_all_networks_within_the_budget(dery: Callable[[str], Dery
     found = dery("naswot")
     loop = found.loop(Belief())
 
-    trials = loop.search(Budget(latency_us=1e6))
+    trials = loop.search(Budget(latency_us=1e6)).trials
     answer = found.answer(trials[0], trials)
 
     candidates = found.workbench.candidates

@@ -10,6 +10,7 @@ import pytest
 from compiler.belief import Belief
 from compiler.candidates import Candidate, Judged
 from compiler.dissection import Dissection
+from compiler.effort import Effort
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent
@@ -52,7 +53,7 @@ def search_of(toys: Toys, candidates: Pretended, belief: Belief | None = None) -
 def test_networks_are_tried_in_the_order_of_their_score(toys: Toys) -> None:
     candidates = Pretended(lambda _: 60.0)
 
-    trials = search_of(toys, candidates).search(Budget(latency_us=100.0))
+    trials = search_of(toys, candidates).search(Budget(latency_us=100.0)).trials
 
     assert candidates.built == ["narrow wide", "wide", "narrow", "wide narrow"]
     assert [trial.score for trial in trials] == pytest.approx([4.0, 3.0, 2.5, 1.5])
@@ -64,7 +65,7 @@ def test_networks_are_tried_in_the_order_of_their_score(toys: Toys) -> None:
 def test_the_choice_is_the_best_score_that_keeps_the_budget(toys: Toys) -> None:
     candidates = Pretended(lambda b: 130.0 if b.donors == ("narrow", "wide") else 60.0)
 
-    trials = search_of(toys, candidates).search(Budget(latency_us=100.0), most=2)
+    trials = search_of(toys, candidates).search(Budget(latency_us=100.0), Effort(2)).trials
 
     assert [(trial.candidate.blueprint.donors, trial.within) for trial in trials] == [
         (("wide",), True),
@@ -87,12 +88,12 @@ def test_a_search_goes_on_from_its_earlier_trials(toys: Toys) -> None:
     candidates = Pretended(lambda _: 60.0)
     search = search_of(toys, candidates)
 
-    first = search.search(Budget(), most=1)
-    both = search.search(Budget(), most=2, before=first)
+    first = search.search(Budget(), Effort(1)).trials
+    both = search.search(Budget(), Effort(2), before=first).trials
 
     assert candidates.built == ["narrow wide", "wide"]
     assert [trial.score for trial in both] == [4.0, 3.0]
-    assert search.search(Budget(), most=2, before=both) == both
+    assert search.search(Budget(), Effort(2), before=both).trials == both
 
 
 def test_a_search_without_anything_to_try_is_refused(toys: Toys) -> None:

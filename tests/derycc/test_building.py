@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from compiler.candidates import Candidate, Judged
+from compiler.certificate import Certificate, Standing
 from compiler.dery_bench import DerySettings
+from compiler.effort import Effort
+from compiler.kept import keeps
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent
 from compiler.quality import Quality
+from compiler.searched import Searched, certified
 from compiler.trial import Trial
 from compiler.verification import Verification
 from compiler.workbench import Workbench
@@ -47,7 +51,7 @@ class Pretended:
         self.found = found
         self.anew = anew
         self.searches: list[tuple[Trial, ...]] = []
-        self.candidates = self
+        self.forgotten = False
 
     @property
     def everywhere(self) -> "tuple[Pretended, ...]":
@@ -56,13 +60,29 @@ class Pretended:
     def loop(self, _: object) -> "Pretended":
         return self
 
-    def search(self, _: object, most: int, before: tuple[Trial, ...] = ()) -> tuple[Trial, ...]:
+    def search(self, _: object, effort: Effort, before: tuple[Trial, ...] = ()) -> Searched:
         self.searches.append(before)
-        return before or self.found
+        return Searched(before or self.found, "candidates")
 
-    def confirm(self, blueprint: Blueprint) -> Candidate:
-        name = blueprint.segments[0].model
-        return candidate(name, self.anew[name], 0.5)
+    def confirm(self, trial: Trial, limits: Budget) -> Trial:
+        name = trial.candidate.blueprint.segments[0].model
+        made = candidate(name, self.anew[name], 0.5)
+        us = made.latency.upper_us
+        score = None if trial.score is None else -us
+        return replace(
+            trial,
+            candidate=made,
+            within=keeps(limits, made),
+            first=trial.candidate.latency,
+            score=score,
+        )
+
+    def certificate(self, found: Searched, best: Trial, limits: Budget) -> Certificate:
+        stands = Standing("quality", 0.5, 0.6, "optimal", 0.0, 0.0)
+        return certified(found, best, stands, limits)
+
+    def forget(self) -> None:
+        self.forgotten = True
 
 
 @pytest.fixture
@@ -80,7 +100,28 @@ def test_the_best_that_keeps_the_budget_a_second_time_is_built() -> None:
     assert built.candidate.blueprint == Blueprint.pure("second", 64)
     assert built.candidate.latency.median_us == pytest.approx(810.0)
     assert [one.within for one in built.trials] == [True, False]
-    assert bench.searches == [()]
+    assert [len(before) for before in bench.searches] == [0, 2]
+    assert (built.certificate.withdrawn, built.certificate.measured) == (1, 2)
+    assert built.certificate.met.upper_us == pytest.approx(810.0)
+    assert not bench.forgotten
+
+
+@pytest.mark.usefixtures("all_verified")
+def test_where_another_is_the_fastest_once_measured_anew_that_one_is_measured_anew_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(building, "limits", lambda *_: Budget(min_quality=0.5))
+    found = tuple(
+        replace(trial(name, us, 0.5), score=-us)
+        for name, us in (("lucky", 700.0), ("steady", 800.0), ("slow", 950.0))
+    )
+    bench: Any = Pretended(found, {"lucky": 900.0, "steady": 810.0, "slow": 950.0})
+
+    built = build(Request(None, Budget(min_quality=0.5)), bench)
+
+    assert built.candidate.blueprint == Blueprint.pure("steady", 64)
+    assert [one.first is not None for one in built.trials] == [True, True, False]
+    assert built.certificate.withdrawn == 0
 
 
 def test_a_budget_that_nothing_keeps_when_measured_is_missed() -> None:
@@ -96,6 +137,7 @@ def test_a_budget_that_nothing_keeps_when_measured_is_missed() -> None:
         "quieter machine."
     )
     assert [len(before) for before in bench.searches] == [0, 1]
+    assert bench.forgotten
 
 
 def test_an_engine_that_differs_is_not_published(

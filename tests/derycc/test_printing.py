@@ -11,9 +11,8 @@ from derycc.printing import (
     build_notes,
     build_table,
     network_lines,
-    point_data,
-    sweep_table,
 )
+from derycc.printing_sweep import point_data, sweep_table
 from derycc.sweeping import Point
 
 
@@ -78,7 +77,7 @@ def test_the_solver_says_no_more_than_it_proved(
 
 
 def test_refused_budgets_are_a_line_of_dashes() -> None:
-    point = Point("1us", None, "Too fast.")
+    data = point_data(Point("1us", None, "Too fast.", 3))
 
-    assert "none: see below" in text(sweep_table([point]))
-    assert point_data(point) == {"budget": "1us", "refusal": "Too fast."}
+    assert "none, exit code 3: see below" in text(sweep_table([data]), 200)
+    assert data == {"budget": "1us", "refusal": "Too fast.", "exit_code": 3, "best_donor": None}

@@ -1,0 +1,132 @@
+"""Journal: what a search has solved and measured so far, in a file, so that it can go on.
+
+A search that was stopped, however abruptly, is replayed from it: the same answers, the same
+measurements, hence the same beliefs, and nothing is measured a second time. The file is written
+anew, whole or not at all, after every step; its name says what the search depends on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from compiler.assembly import Assembly
+from compiler.cache import write_atomic
+from compiler.candidates import Latencies
+from targets.errors import UsageError
+
+FORMAT = "derycc.search/1"
+
+Answers = tuple[Assembly, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One network as it was measured.
+
+    Attributes:
+        measured: its latency, on every target.
+        seconds: wall time that building, judging and measuring it took.
+        whole_donor: whether it was the donor to beat, which counts as no candidate.
+    """
+
+    measured: Latencies
+    seconds: float
+    whole_donor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the file says.
+
+    Attributes:
+        format: `derycc.search/1`.
+        answers: of the solver, by the networks that had been tried.
+        kept: networks that were measured, in order, by what they are made of.
+        withdrawn: second measurements that missed the limits.
+    """
+
+    format: str = FORMAT
+    answers: dict[str, Answers] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(default_factory=dict)
+    withdrawn: dict[str, Latencies] = field(default_factory=dict)
+
+
+@cache
+def _adapter() -> TypeAdapter[_Content]:
+    return TypeAdapter(_Content)
+
+
+class Journal:
+    """The steps of one search; without a path they are kept for this run alone."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Read what is there; a file that cannot be read is begun anew."""
+        self._path = path
+        self._content = _read(path)
+
+    @property
+    def candidates(self) -> int:
+        """Candidates that were measured, the best whole donor not counted."""
+        return sum(not kept.whole_donor for kept in self._content.kept.values())
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """What each network took that was measured."""
+        return tuple(kept.seconds for kept in self._content.kept.values())
+
+    def answers(self, tried: str, solve: Callable[[], Answers]) -> Answers:
+        """The solver's answers after these networks were tried, as it gave them the first time."""
+        if tried not in self._content.answers:
+            answers = {**self._content.answers, tried: solve()}
+            self._write(replace(self._content, answers=answers))
+        return self._content.answers[tried]
+
+    def kept(self, network: str) -> Kept | None:
+        """What was measured of a network, if it was."""
+        return self._content.kept.get(network)
+
+    def keep(self, network: str, kept: Kept) -> None:
+        """Note what was measured of a network."""
+        self._write(replace(self._content, kept={**self._content.kept, network: kept}))
+
+    def withdrawn(self, network: str) -> Latencies | None:
+        """The second measurement of a network, if it missed the limits."""
+        return self._content.withdrawn.get(network)
+
+    def withdraw(self, network: str, measured: Latencies) -> None:
+        """Note a second measurement that missed the limits."""
+        withdrawn = {**self._content.withdrawn, network: measured}
+        self._write(replace(self._content, withdrawn=withdrawn))
+
+    def forget(self) -> None:
+        """Begin anew next time: the search is over, and there is no answer to come back to."""
+        self._content = _Content()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, content: _Content) -> None:
+        self._content = content
+        if self._path is not None:
+            write_atomic(self._path, _adapter().dump_json(content))
+
+
+Journals = Callable[[str], Journal]
+"""Gives the journal of a search by a hash of what its loop was asked for."""
+
+
+def unwritten(_: str) -> Journal:
+    """A journal for this run alone."""
+    return Journal()
+
+
+def _read(path: Path | None) -> _Content:
+    if path is None:
+        return _Content()
+    try:
+        found = _adapter().validate_json(path.read_bytes())
+    except (OSError, ValidationError, UsageError):
+        return _Content()
+    return found if found.format == FORMAT else _Content()

@@ -1,0 +1,95 @@
+"""Standing: how a measured network compares with what the solver promises of the others.
+
+The errors that decide how far a promise may be trusted are told by the networks that were built.
+"""
+
+from collections.abc import Sequence
+from math import fsum, sqrt
+
+from compiler.assembly import Assembly
+from compiler.certificate import Proof, Standing
+from compiler.latency_model import Interval
+from compiler.quality import Quality
+from compiler.trial import Trial
+from profilers.measurement import NORMAL_95
+from targets.budget import Budget
+
+PRIOR_ERROR = 0.1
+"""Standard error of a predicted quality before any was checked; it counts as one observation."""
+
+
+def standing(
+    limits: Budget,
+    best: Trial,
+    trials: Sequence[Trial],
+    promise: Assembly,
+    predicted: Interval | None,
+) -> Standing:
+    """How a measured network stands.
+
+    Args:
+        limits: what was asked for: with a least quality, latency is what is compared.
+        best: the network, within the limits.
+        trials: all networks measured so far: their predictions tell the error of the next.
+        promise: the solver's answer over all networks but these.
+        predicted: the latency of that answer; None where there is none.
+    """
+    if limits.min_quality is not None:
+        return _by_latency(best, trials, promise, predicted)
+    judged = best.candidate.judged.calibration
+    return Standing(
+        "quality",
+        best.quality,
+        promise.bound,
+        promise.status,
+        quality_error(trials),
+        sampling_error(judged),
+    )
+
+
+def by_score(best: Trial, promised: float | None, proof: Proof) -> Standing:
+    """How a network stands that is chosen by a score: that is computed, and has no error."""
+    assert best.score is not None, "it was chosen by its score"
+    return Standing("score", best.score, promised, proof, 0.0, 0.0)
+
+
+def quality_error(trials: Sequence[Trial]) -> float:
+    """Standard error of a stitched network's predicted quality, told by those that were built.
+
+    The root mean square of measured minus expected, with `PRIOR_ERROR` as one observation more.
+    """
+    misses = [t.quality - t.expected for t in trials if t.candidate.blueprint.stitches]
+    return sqrt(fsum([PRIOR_ERROR**2, *(miss**2 for miss in misses)]) / (1 + len(misses)))
+
+
+def sampling_error(judged: Quality) -> float:
+    """Standard error of a share that was counted on some images.
+
+    Binomial, with two successes and two failures added, so that a network that is right on all of
+    a few images is not taken for one without error (Agresti and Coull, 1998).
+    """
+    images = judged.images + 4
+    share = (judged.score * judged.images + 2) / images
+    return sqrt(share * (1 - share) / images)
+
+
+def _by_latency(
+    best: Trial, trials: Sequence[Trial], promise: Assembly, predicted: Interval | None
+) -> Standing:
+    """The prediction's error is its own margin, or what stitched networks missed by, if more."""
+    latency = best.candidate.latency
+    stated = 0.0 if predicted is None else predicted.margin_us / NORMAL_95
+    misses = [
+        t.candidate.latency.median_us - t.predicted.median_us
+        for t in trials
+        if t.candidate.blueprint.stitches
+    ]
+    seen = sqrt(fsum(miss**2 for miss in misses) / len(misses)) if misses else 0.0
+    return Standing(
+        "latency_us",
+        latency.upper_us,
+        promise.bound,
+        promise.status,
+        max(stated, seen),
+        (latency.upper_us - latency.median_us) / NORMAL_95,
+    )

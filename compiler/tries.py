@@ -1,0 +1,157 @@
+"""Tries: networks are built, judged and measured one by one, and each teaches something."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from time import monotonic
+
+from compiler.assembly import Assembly
+from compiler.belief import Belief
+from compiler.cache import digest
+from compiler.candidates import Candidate, Candidates
+from compiler.effort import Effort, Watch
+from compiler.journal import Answers, Journal, Journals, Kept, unwritten
+from compiler.kept import chosen_by, keeps
+from compiler.network import Blueprint
+from compiler.progress import Progress
+from compiler.search_space import Space
+from compiler.trial import Trial
+from targets.budget import Budget
+
+
+class Tries:
+    """What a search has tried, in this run and in those that it goes on from."""
+
+    def __init__(
+        self,
+        space: Space,
+        candidates: Candidates,
+        belief: Belief,
+        progress: Progress,
+        journals: Journals = unwritten,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            space: the networks.
+            candidates: builds them.
+            belief: learns from them.
+            progress: is told where a search goes on.
+            journals: where what was tried is noted.
+        """
+        self._space = space
+        self._candidates = candidates
+        self._belief = belief
+        self._progress = progress
+        self._journals = journals
+        self._journal = Journal()
+        self._watch = Watch(None)
+
+    def begin(self, limits: Budget, effort: Effort, *parts: object) -> None:
+        """Open the journal of a search, and start its time.
+
+        Args:
+            limits: what was asked for.
+            effort: what may be spent.
+            parts: what else the search's answers depend on.
+        """
+        believed = self._belief
+        problem = self._space.problem(limits, believed.drops, believed.residual, believed.elsewhere)
+        asked = limits, effort.per_round, repr(believed), problem.to_json(), parts
+        self._journal = self._journals(digest(*asked))
+        self._watch = Watch(effort.seconds)
+        if self._journal.seconds:
+            before = min(self._journal.candidates, effort.candidates)
+            self._progress.start(
+                f"resuming: {before} of {effort.candidates} candidates were built before", None
+            )
+            self._progress.finish()
+
+    def in_time(self, assembly: Assembly) -> bool:
+        """Whether one more is expected to be finished in time; one that was measured before is."""
+        known = self._journal.kept(str(self._space.blueprint(assembly.arcs)))
+        return known is not None or self._watch.allows(self._journal.seconds)
+
+    def solve(
+        self, trials: Sequence[Trial], ask: Callable[[], Answers], question: str = ""
+    ) -> Answers:
+        """What the solver answers after these trials; asked once, however often a search runs."""
+        tried = tuple(str(trial.candidate.blueprint) for trial in trials)
+        return self._journal.answers(digest(question, *tried), ask)
+
+    def make(
+        self,
+        assembly: Assembly,
+        limits: Budget,
+        trials: Sequence[Trial],
+        turn: int,
+        score: float | None = None,
+    ) -> Trial:
+        """Predict, build and measure a network, and learn from it.
+
+        Args:
+            assembly: how the solver came to it.
+            limits: what it has to keep.
+            trials: those before it.
+            turn: solves before the one that chose it.
+            score: what it is chosen by; None: what was asked for says it.
+        """
+        arcs, belief = assembly.arcs, self._belief
+        predicted = self._space.latency(arcs, belief.residual)
+        expected = self._space.expected(arcs, belief.drops)
+        whole = not trials and assembly.status == "feasible"
+        candidate, seconds = self._measured(self._space.blueprint(arcs), whole)
+        trial = Trial(
+            assembly,
+            predicted,
+            expected,
+            candidate,
+            within=keeps(limits, candidate),
+            order=len(trials),
+            score=chosen_by(limits, candidate) if score is None else score,
+            believed=belief.now,
+            round=turn,
+            seconds=seconds,
+            elsewhere=belief.predicted_on([t for t, _ in candidate.elsewhere], arcs, self._space),
+        )
+        belief.learn(trial, self._space)
+        return replace(trial, learned=belief.now)
+
+    def _measured(self, blueprint: Blueprint, whole_donor: bool) -> tuple[Candidate, float]:
+        """The candidate, and the seconds that it took when it was measured."""
+        kept = self._journal.kept(str(blueprint))
+        if kept is not None:
+            return self._candidates.recall(blueprint, kept.measured), kept.seconds
+        start = monotonic()
+        candidate = self._candidates.make(blueprint)
+        seconds = monotonic() - start
+        self._journal.keep(str(blueprint), Kept(candidate.latencies, seconds, whole_donor))
+        return candidate, seconds
+
+    def confirm(self, trial: Trial, limits: Budget) -> Trial:
+        """The trial with a new measurement, which alone decides whether it keeps the limits.
+
+        One that missed them is not measured a third time when the search goes on.
+        """
+        if trial.first is not None:
+            return trial
+        blueprint = trial.candidate.blueprint
+        before = self._journal.withdrawn(str(blueprint))
+        if before is None:
+            candidate = self._candidates.confirm(blueprint)
+        else:
+            candidate = self._candidates.recall(blueprint, before)
+        within = keeps(limits, candidate)
+        if not within and before is None:
+            self._journal.withdraw(str(blueprint), candidate.latencies)
+        score = chosen_by(limits, candidate)
+        return replace(
+            trial,
+            candidate=candidate,
+            within=within,
+            score=trial.score if score is None else score,
+            first=trial.candidate.latency,
+        )
+
+    def forget(self) -> None:
+        """The search gave no answer: nothing goes on from it."""
+        self._journal.forget()

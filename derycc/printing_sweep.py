@@ -1,0 +1,130 @@
+"""Printing of sweeps: for every budget what was predicted, measured and proven."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from derycc.building import Built
+from derycc.console import milliseconds, percent, table
+from derycc.loop_words import certificate_cell
+from derycc.printing import candidate_data, score_name
+from derycc.sweeping import Point
+
+COLUMNS = (
+    ">budget",
+    ">predicted (upper)",
+    ">measured (upper)",
+    "kept",
+    ">expected",
+    ">{kind} calibration",
+    ">held out",
+    "best donor within (held out)",
+    "certificate",
+    "network",
+)
+
+
+def sweep_table(points: Sequence[dict[str, Any]]) -> Table:
+    """One line a budget, from what `point_data` says."""
+    built = [point for point in points if "refusal" not in point]
+    kind = score_name(built[0]["calibration"]["top1"]) if built else "top-1"
+    columns = [column.format(kind=kind) for column in COLUMNS]
+    return table("Best measured network for each budget", columns, list(map(_row, points)))
+
+
+def _row(point: dict[str, Any]) -> tuple[str, ...]:
+    donor = point["best_donor"]
+    alone = "none" if donor is None else f"{donor['name']} ({percent(donor['held_out'])})"
+    if "refusal" in point:
+        said = f"none, exit code {point['exit_code']}: see below"
+        return (point["budget"], *("-",) * 6, alone, "-", said)
+    upper_us, held_out = point["interval_us"][1], point["held_out"]
+    return (
+        point["budget"],
+        _latency(point["predicted_us"], point["predicted_upper_us"]),
+        _latency(point["median_us"], upper_us),
+        "yes" if point["within_budget"] else "NO",
+        percent(point["expected"]),
+        percent(_score(point["calibration"])),
+        percent(_score(held_out)),
+        alone,
+        point["certificate_text"],
+        point["name"],
+    )
+
+
+def summary(points: Sequence[dict[str, Any]]) -> str:
+    """How many budgets are kept, what stitching gains, and what is proven."""
+    built = [point for point in points if "refusal" not in point]
+    kept = sum(point["within_budget"] for point in built)
+    refused = Counter(point["exit_code"] for point in points if "refusal" in point)
+    codes = "".join(f", {count} refused with exit code {code}" for code, count in refused.items())
+    lines = f"{kept} of {len(points)} budgets kept by what was built and measured{codes}."
+    gains = [
+        100 * (_score(point["held_out"]) - point["best_donor"]["held_out"])
+        for point in built
+        if point["best_donor"] is not None
+    ]
+    if gains:
+        better = sum(gain > 0 for gain in gains)
+        worse = sum(gain < 0 for gain in gains)
+        lines += (
+            f" Beside the best donor within the budget, on held-out photographs: better at "
+            f"{better}, worse at {worse} of {len(gains)} budgets, median {median(gains):+.1f} "
+            "points."
+        )
+    proven = Counter(point["certificate"]["holds"] for point in built)
+    said = ", ".join(f"{name}: {count}" for name, count in proven.items())
+    return f"{lines} Certificates: {said or 'none'}."
+
+
+def _latency(median_us: float, upper_us: float) -> str:
+    return f"{milliseconds(median_us)} ({upper_us / 1000:.2f})"
+
+
+def _score(judged: dict[str, Any]) -> float:
+    """Top-1, or agreement where there are no labels."""
+    top1 = judged["top1"]
+    return float(judged["agreement"] if top1 is None else top1)
+
+
+def point_data(point: Point) -> dict[str, Any]:
+    """One budget of a sweep for `--json`."""
+    donor = point.best_donor
+    alone = None
+    if donor is not None:
+        name = donor.blueprint.segments[0].model
+        alone = {
+            "name": name,
+            "median_us": donor.latency.median_us,
+            "upper_us": donor.latency.upper_us,
+            "calibration": donor.judged.calibration.score,
+            "held_out": donor.judged.held_out.score,
+        }
+    built: Built | None = point.built
+    if built is None:
+        return {
+            "budget": point.budget,
+            "refusal": point.refusal,
+            "exit_code": point.exit_code,
+            "best_donor": alone,
+        }
+    return {
+        "budget": point.budget,
+        "budget_us": built.budget_us,
+        "predicted_us": built.trial.predicted.median_us,
+        "predicted_upper_us": built.trial.predicted.upper_us,
+        "expected": built.trial.expected,
+        "within_budget": built.kept,
+        "status": built.trial.assembly.status,
+        "candidates": len(built.trials),
+        "best_donor": alone,
+        "certificate": asdict(built.certificate),
+        "certificate_text": certificate_cell(built.certificate),
+        "name": str(built.candidate.blueprint),
+        **candidate_data(built.candidate),
+    }
