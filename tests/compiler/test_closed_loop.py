@@ -50,6 +50,9 @@ class Pretended:
         )
         return Candidate(blueprint, None, Path(), Judged(judged, judged), measured)
 
+    def confirm(self, blueprint: Blueprint) -> Candidate:
+        return self.make(blueprint)
+
 
 def space_of(toys: Toys) -> SearchSpace:
     """Narrow takes 50 us and is right half the time, wide takes 100 us and is right at 0.7."""
@@ -277,3 +280,88 @@ def test_the_loop_charges_for_memory_that_was_not_predicted(toys: Toys) -> None:
     assert belief.excess["memory_bytes"] >= 2.0
     assert belief.tightened(limits).memory_bytes == int(wide * 1.5 / belief.excess["memory_bytes"])
     assert trials[0].believed is not None
+
+
+def test_the_reason_for_stopping_is_told(toys: Toys) -> None:
+    space = space_of(toys)
+    good = loop_of(space, Pretended(lambda _: 0.7, lambda _: 100.0))
+    slow = loop_of(space, Pretended(lambda _: 0.7, lambda _: 500.0))
+    alone = loop_of(space, Pretended(lambda _: 0.1, lambda _: 50.0))
+
+    assert good.search(Budget(latency_us=120.0)).stopped == "settled"
+    assert slow.search(Budget(latency_us=120.0), Effort(3)).stopped == "candidates"
+    assert alone.search(Budget(latency_us=120.0, stitches=0)).stopped == "nothing left"
+
+
+def test_the_certificate_compares_with_what_is_still_promised(toys: Toys) -> None:
+    candidates = Pretended(by_stitches(0.5, 0.45), by_stitches(50.0, 60.0))
+    limits = Budget(latency_us=95.0)
+    loop = loop_of(space_of(toys), candidates)
+
+    found = loop.search(limits)
+    best = loop.confirm(found.trials[0], limits)
+    made = loop.certificate(found, best, limits)
+
+    stands = made.standing
+    assert (found.stopped, made.holds) == ("no gain", "within interval")
+    assert (stands.goal, stands.reached, stands.proof) == ("quality", 0.5, "optimal")
+    assert 0.5 < (stands.promised or 0.0) <= 0.5 + made.interval
+    assert stands.measured_error == pytest.approx((0.25 / 54) ** 0.5)
+    assert made.met.upper_us == pytest.approx(50.0)
+    assert (made.measured, made.withdrawn) == (1 + PATIENCE, 0)
+
+
+def test_latency_is_what_is_certified_where_a_quality_is_demanded(toys: Toys) -> None:
+    candidates = Pretended(by_stitches(0.5, 0.65), by_stitches(50.0, 80.0))
+    limits = Budget(min_quality=0.6)
+    loop = loop_of(space_of(toys), candidates)
+
+    found = loop.search(limits)
+    best = loop.confirm(found.trials[0], limits)
+    made = loop.certificate(found, best, limits)
+
+    assert made.standing.goal == "latency_us"
+    assert made.standing.reached == pytest.approx(80.0)
+    assert made.standing.model_error > 0.0
+
+
+def test_several_are_built_between_two_solves(toys: Toys) -> None:
+    candidates = Pretended(by_stitches(0.5, 0.1), by_stitches(50.0, 60.0))
+    limits = Budget(latency_us=95.0)
+
+    trials = loop_of(space_of(toys), candidates).search(limits, Effort(4, per_round=3)).trials
+
+    tried = sorted(trials, key=lambda trial: trial.order)
+    assert [trial.round for trial in tried] == [0, 1, 1, 1, 2][: len(tried)]
+    assert len({trial.candidate.blueprint for trial in tried}) == len(tried) >= 4
+    promised = [trial.assembly.objective for trial in tried[1:4]]
+    assert promised == sorted(promised, key=lambda value: -(value or 0.0))
+
+
+def test_a_round_ends_where_nothing_of_it_is_promised_better(toys: Toys) -> None:
+    candidates = Pretended(by_stitches(0.5, 0.69), by_stitches(50.0, 60.0))
+    limits = Budget(latency_us=95.0)
+
+    found = loop_of(space_of(toys), candidates).search(limits, Effort(6, per_round=3))
+
+    assert len(found.trials) == 2
+    assert found.stopped == "settled"
+
+
+def test_without_time_one_network_is_still_built(toys: Toys) -> None:
+    candidates = Pretended(by_stitches(0.5, 0.1), by_stitches(50.0, 60.0))
+
+    found = loop_of(space_of(toys), candidates).search(
+        Budget(latency_us=95.0), Effort(6, seconds=1e-9)
+    )
+
+    assert (len(found.trials), found.stopped) == (1, "time")
+
+
+def test_what_a_network_taught_is_noted_beside_what_was_believed_before(toys: Toys) -> None:
+    candidates = Pretended(by_stitches(0.5, 0.1), by_stitches(50.0, 60.0))
+
+    trials = loop_of(space_of(toys), candidates).search(Budget(latency_us=95.0)).trials
+
+    tried = sorted(trials, key=lambda trial: trial.order)
+    assert [trial.learned for trial in tried[:-1]] == [trial.believed for trial in tried[1:]]

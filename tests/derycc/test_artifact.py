@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -141,3 +142,33 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(WorkspaceError, match="Cannot write the build to"):
         write_artifact(tmp_path / "file" / "out", None, None, None, None)  # type: ignore[arg-type]
+
+
+def test_folders_put_in_one_place_at_the_same_time_are_each_whole(tmp_path: Path) -> None:
+    place = tmp_path / "build"
+
+    def put(number: int) -> None:
+        aside = tmp_path / f"aside-{number}"
+        for turn in range(20):
+            folder = aside / f"new-{turn}"
+            folder.mkdir(parents=True)
+            (folder / "file").write_text(str(number))
+            old = aside / f"old-{turn}"
+            old.mkdir()
+            artifact._put(folder, place, old)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(put, range(3)))
+
+    assert [path.name for path in place.iterdir()] == ["file"]
+
+
+def test_a_lock_names_the_answer_and_what_it_followed_from(workshop: "Workshop") -> None:
+    lock = json.loads((workshop.build / "derycc.lock").read_text())
+    answer = json.loads((workshop.build / "assembly.json").read_text())
+
+    assert lock["answer"]["arcs"] == answer["arcs"]
+    assert lock["answer"]["objective"] == answer["objective"]
+    assert lock["cost_table"]
+    assert lock["seed"] == 0
+    assert {"derycc", "torch", "ortools"} <= set(lock["versions"])
