@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from derycc.options import (
+    BuildSeconds,
+    CandidateCount,
     Data,
     Home,
     JudgeData,
+    PerRound,
     Quick,
     Sizes,
     StoreText,
@@ -59,6 +62,23 @@ class Bench(Measuring):
         """The same for a session."""
         found = Measuring.options(self)
         return replace(found, judge_data=self.judge_data, views=self.views)
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a search may spend, as the user wrote it."""
+
+    candidates: CandidateCount = 6
+    per_round: PerRound = 1
+    build_seconds: BuildSeconds = None
+
+    def fields(self) -> dict[str, Any]:
+        """The same as fields of a request."""
+        return {
+            "candidates": self.candidates,
+            "per_round": self.per_round,
+            "seconds": self.build_seconds,
+        }
 
 
 Texts = list[str] | None

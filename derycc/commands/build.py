@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from derycc.grouped_options import Bench, Constraints, grouped
+from derycc.grouped_options import Bench, Constraints, Spending, grouped
 from derycc.options import (
     AlsoTexts,
     AsJson,
-    BuildSeconds,
-    CandidateCount,
     DryRun,
-    PerRound,
     WeightsText,
     frame,
     print_json,
@@ -130,6 +127,7 @@ ProblemOut = Annotated[
 def build(
     bench: Bench,
     constraints: Constraints,
+    spending: Spending,
     latency: LatencyText = None,
     also: AlsoTexts = None,
     each: Each = False,
@@ -137,9 +135,6 @@ def build(
     weights: WeightsText = "pretrained",
     out: Out = None,
     stitches: MostStitches = None,
-    candidates: CandidateCount = 6,
-    per_round: PerRound = 1,
-    build_seconds: BuildSeconds = None,
     mode: Mode = "normal",
     k: Blocks = None,
     score: ScoreText = None,
@@ -161,9 +156,7 @@ def build(
             _build_by_hand(options, recipe, latency, weights, out, dry_run, as_json)
             return
         request = _request(latency, others, stitches, constraints, dery)
-        request = replace(
-            request, candidates=candidates, per_round=per_round, seconds=build_seconds
-        )
+        request = replace(request, **spending.fields())
         if each:
             _check_each(request, problem_out)
             _build_each(options, request, out, dry_run, as_json)

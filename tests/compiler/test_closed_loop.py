@@ -285,11 +285,11 @@ def test_the_loop_charges_for_memory_that_was_not_predicted(toys: Toys) -> None:
 def test_the_reason_for_stopping_is_told(toys: Toys) -> None:
     space = space_of(toys)
     good = loop_of(space, Pretended(lambda _: 0.7, lambda _: 100.0))
-    slow = loop_of(space, Pretended(lambda _: 0.7, lambda _: 500.0))
+    worse = loop_of(space, Pretended(by_stitches(0.5, 0.4), by_stitches(50.0, 60.0)))
     alone = loop_of(space, Pretended(lambda _: 0.1, lambda _: 50.0))
 
     assert good.search(Budget(latency_us=120.0)).stopped == "settled"
-    assert slow.search(Budget(latency_us=120.0), Effort(3)).stopped == "candidates"
+    assert worse.search(Budget(latency_us=95.0), Effort(1)).stopped == "candidates"
     assert alone.search(Budget(latency_us=120.0, stitches=0)).stopped == "nothing left"
 
 
