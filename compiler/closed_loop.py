@@ -184,7 +184,7 @@ class ClosedLoop:
         predicted = None
         if promise.found:
             predicted = self._space.latency(promise.arcs, self._belief.residual)
-        return standing(limits, best, trials, promise, predicted)
+        return standing(limits, best, trials, promise, predicted, self._belief.drops.error)
 
     def _refuse(self, limits: Budget, answer: Assembly) -> None:
         self._progress.finish()

@@ -4,7 +4,7 @@ The errors that decide how far a promise may be trusted are told by the networks
 """
 
 from collections.abc import Sequence
-from math import fsum, sqrt
+from math import fsum, pi, sqrt
 
 from compiler.assembly import Assembly
 from compiler.certificate import Proof, Standing
@@ -17,6 +17,9 @@ from targets.budget import Budget
 PRIOR_ERROR = 0.1
 """Standard error of a predicted quality before any was checked; it counts as one observation."""
 
+_MEAN_TO_STANDARD = sqrt(pi / 2)
+"""Standard deviation of a normal error, by its mean absolute value."""
+
 
 def standing(
     limits: Budget,
@@ -24,6 +27,7 @@ def standing(
     trials: Sequence[Trial],
     promise: Assembly,
     predicted: Interval | None,
+    drop_error: float | None = None,
 ) -> Standing:
     """How a measured network stands.
 
@@ -33,6 +37,7 @@ def standing(
         trials: all networks measured so far: their predictions tell the error of the next.
         promise: the solver's answer over all networks but these.
         predicted: the latency of that answer; None where there is none.
+        drop_error: mean absolute error of the drop model; None where it knows none.
     """
     if limits.min_quality is not None:
         return _by_latency(best, trials, promise, predicted)
@@ -42,7 +47,7 @@ def standing(
         best.quality,
         promise.bound,
         promise.status,
-        quality_error(trials),
+        quality_error(trials, drop_error),
         sampling_error(judged),
     )
 
@@ -53,13 +58,15 @@ def by_score(best: Trial, promised: float | None, proof: Proof) -> Standing:
     return Standing("score", best.score, promised, proof, 0.0, 0.0)
 
 
-def quality_error(trials: Sequence[Trial]) -> float:
+def quality_error(trials: Sequence[Trial], drop_error: float | None = None) -> float:
     """Standard error of a stitched network's predicted quality, told by those that were built.
 
-    The root mean square of measured minus expected, with `PRIOR_ERROR` as one observation more.
+    The root mean square of measured minus expected, with what is known beforehand as one
+    observation more: the drop model's own error, or `PRIOR_ERROR` where that is not known.
     """
+    prior = PRIOR_ERROR if drop_error is None else drop_error * _MEAN_TO_STANDARD
     misses = [t.quality - t.expected for t in trials if t.candidate.blueprint.stitches]
-    return sqrt(fsum([PRIOR_ERROR**2, *(miss**2 for miss in misses)]) / (1 + len(misses)))
+    return sqrt(fsum([prior**2, *(miss**2 for miss in misses)]) / (1 + len(misses)))
 
 
 def sampling_error(judged: Quality) -> float:

@@ -81,12 +81,23 @@ def learned(before: Beliefs | None, after: Beliefs | None) -> str:
     """The numbers of a belief that have changed."""
     if before is None or after is None:
         return ""
-    found = []
-    for field in fields(before):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if old != new and isinstance(new, float):
-            found.append(f"{_LEARNED.get(field.name, field.name)} {old:.3g} to {new:.3g}")
+    old, new = _numbers(before), _numbers(after)
+    found = [
+        f"{_LEARNED.get(name, name)} {old.get(name, 0.0):.3g} to {amount:.3g}"
+        for name, amount in new.items()
+        if amount != old.get(name, 0.0)
+    ]
     return ", ".join(found) or "nothing new"
+
+
+def _numbers(belief: Beliefs) -> dict[str, float]:
+    """The numbers of a belief by name, those of its tables among them."""
+    found: dict[str, float] = {}
+    for field in fields(belief):
+        value = getattr(belief, field.name)
+        items = value.items() if isinstance(value, dict) else ((field.name, value),)
+        found |= {name: amount for name, amount in items if isinstance(amount, float)}
+    return found
 
 
 def _promise(certificate: Certificate) -> str:
