@@ -125,7 +125,7 @@ def test_what_stitches_cost_is_learned_on_each_target(toys: Toys) -> None:
     candidates = Twice(by_stitches(0.5, 0.6), by_stitches(50.0, 60.0), there=lambda _: 90.0)
     budget = Budget(latency_us=95.0, elsewhere=((BOX, 95.0),))
 
-    trials = loop_of(space, candidates, belief).search(budget)
+    trials = loop_of(space, candidates, belief).search(budget).trials
 
     best = trials[0]
     assert best.within
@@ -141,7 +141,7 @@ def test_a_network_that_is_too_slow_on_the_other_target_is_not_within(toys: Toys
     candidates = Twice(by_stitches(0.5, 0.6), lambda _: 50.0, there=by_stitches(50.0, 130.0))
     budget = Budget(latency_us=95.0, elsewhere=((BOX, 95.0),))
 
-    best, *others = loop_of(space, candidates, Belief()).search(budget)
+    best, *others = loop_of(space, candidates, Belief()).search(budget).trials
 
     assert best.candidate.blueprint == Blueprint.pure("narrow", 16)
     assert others
