@@ -1,6 +1,10 @@
 """Progress: how long work tells whoever watches. The command line draws it; tests ignore it."""
 
-from typing import Protocol
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol, TypeVar
+
+Thing = TypeVar("Thing")
 
 
 class Progress(Protocol):
@@ -27,3 +31,20 @@ class Silent:
 
     def finish(self, summary: str = "") -> None:
         """Ignore."""
+
+
+def counter(progress: Progress, done: int, more: int) -> Callable[[Thing], Thing]:
+    """Says of each thing that passes that it is in hand, and hands it on.
+
+    Args:
+        progress: in a phase.
+        done: steps of the phase that are finished already.
+        more: steps that come; each thing is one.
+    """
+    steps = count(done)
+
+    def pass_on(thing: Thing) -> Thing:
+        progress.update(next(steps), str(thing), done + more)
+        return thing
+
+    return pass_on

@@ -107,7 +107,7 @@ class RecipeParts:
                 key = digest(str(recipe), identities, said.name, TOOLCHAIN)
                 make = partial(_export, layer, before.tensor, said.name)
                 links = (self._alone(make, _kind(layer), said, key),)
-            found.append(Stretch(said.name, said.what, links))
+            found.append(Stretch(said.name, _what(layer, said), links))
         return tuple(found)
 
     def _known(self, layer: Layer) -> tuple[Link, ...]:
@@ -157,6 +157,14 @@ def _layers(plan: RecipePlan) -> Iterator[Layer]:
         yield run
     if plan.head:
         yield plan.head
+
+
+def _what(layer: Layer, said: Said) -> str:
+    """A run by the cuts it lies between, as its blocks are named; else the recipe's words."""
+    if not isinstance(layer, GraphRun):
+        return said.what
+    start, end = layer.cut_names
+    return f"{layer.segment.model}[{start}..{end}] at {layer.input_size} px"
 
 
 def _kind(layer: Layer) -> Kind:

@@ -19,7 +19,7 @@ from compiler.compatibility import Rule
 from compiler.export import TOOLCHAIN
 from compiler.network import Blueprint
 from compiler.parts import DonorParts, Parts
-from compiler.progress import Progress
+from compiler.progress import Progress, counter
 from compiler.stitching import StitchShape
 from profilers.spread import spread
 
@@ -113,15 +113,18 @@ class WishList:
             donors[name, size] = self._parts.donor(name, size)
             if INT8 in self._precisions:
                 int8[name, size] = self._exports.structures(name, size, INT8)
-        progress.finish()
         shapes = sample(stitch_shapes(self._exports.donors, sizes, self._rule))
-        return Wanted(
+        neighbours, networks = windows(donors), self._networks(sizes)
+        told = counter(progress, len(pairs), len(shapes) + len(neighbours) + len(networks))
+        wanted = Wanted(
             donors,
-            {shape: self._exports.stitch_structure(shape) for shape in shapes},
-            {window: self._window(window) for window in windows(donors)},
-            {network: self._network(network) for network in self._networks(sizes)},
+            {shape: self._exports.stitch_structure(shape) for shape in map(told, shapes)},
+            {window: self._window(window) for window in map(told, neighbours)},
+            {network: self._network(network) for network in map(told, networks)},
             int8,
         )
+        progress.finish()
+        return wanted
 
     def missing(self, wanted: Wanted, done: frozenset[str]) -> list[ExportedModel]:
         """Models whose structure is not among those done; only these are exported again."""

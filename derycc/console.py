@@ -1,8 +1,9 @@
 """What people see: progress bars with time left, tables, and errors of one paragraph."""
 
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,7 +16,8 @@ Row = Sequence[str]
 
 def stdout() -> Console:
     """The console that results go to; wide enough not to break tables where nobody watches."""
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if told else 140, highlight=False, soft_wrap=True)
 
 
 def stderr() -> Console:
@@ -24,16 +26,37 @@ def stderr() -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:
-    """A plain table; columns whose heading begins with `>` are set flush right."""
+    """A plain table.
+
+    Columns whose heading begins with `>` hold numbers: they are set flush right and not broken, as
+    those that begin with `!` are not.
+    """
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for heading in columns:
-        right = heading.startswith(">")
         made.add_column(
-            heading.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+            heading.lstrip(">!"),
+            justify="right" if heading.startswith(">") else "left",
+            overflow="fold",
+            no_wrap=heading.startswith((">", "!")),
         )
     for row in rows:
         made.add_row(*map(escape, row))
     return made
+
+
+def without(
+    columns: Sequence[str], rows: Sequence[Row], unwanted: Collection[str]
+) -> tuple[list[str], list[Row]]:
+    """A table's columns and rows without some columns, for screens that have no room for them."""
+    kept = [i for i, heading in enumerate(columns) if heading not in unwanted]
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def filled(columns: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[Row]]:
+    """A table's columns and rows without the columns that say nothing in any row."""
+    cells = ({row[i] for row in rows} for i in range(len(columns)))
+    empty = [c for c, found in zip(columns, cells, strict=True) if rows and found <= {"", "-"}]
+    return without(columns, rows, empty)
 
 
 _drawing: list["Bars"] = []

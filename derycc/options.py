@@ -44,6 +44,13 @@ StoreText = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+DryPlan = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would be measured and built, and do nothing but fetch the donors.",
+    ),
+]
 TargetText = Annotated[
     str,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from derycc.console import milliseconds, table
+from derycc.console import milliseconds, table, without
 from derycc.predicting import Compared, Foretold, Pending
 from derycc.waterfall import Step
 from profilers.prediction import LatencyPredictor
@@ -14,17 +14,23 @@ from profilers.prediction import LatencyPredictor
 _BAR = 24
 _COLUMNS = (
     *("", "what", ">alone", ">context", ">deviation", ">total", ">running", ">share"),
-    "start to end",
+    "!start to end",
 )
+_WIDE, _NARROW = 120, 100
+"""Columns of a screen that has room for bars, and of one that has room for what adds up."""
+_BARS = ("!start to end",)
+_DETAILS = (*_BARS, ">context", ">deviation", ">running")
 
 
-def predict_table(told: Foretold, blocks: bool = False, mark: str = "█") -> Table:
+def predict_table(told: Foretold, blocks: bool = False, mark: str = "█", width: int = 140) -> Table:
     """A row for every step, each bar beginning where the one before it ends.
 
     Args:
         told: the prediction.
         blocks: a row for every part.
         mark: what bars are made of.
+        width: columns of the screen; the bars are left out where they do not fit, and then what
+            a total is made of.
     """
     steps, whole = told.steps(blocks), told.prediction.median_us
     own_size = f" at {told.input_size} px"
@@ -35,7 +41,8 @@ def predict_table(told: Foretold, blocks: bool = False, mark: str = "█") -> Ta
     interval = f"95 % interval {milliseconds(low)} to {milliseconds(high)}"
     rows.append(("predicted", interval, "", "", "", _us(whole), _us(whole), "", ""))
     title = f"Latency of {told.network} on {told.target}, in microseconds"
-    return table(escape(title), _COLUMNS, rows)
+    unwanted = _DETAILS if width < _NARROW else _BARS if width < _WIDE else ()
+    return table(escape(title), *without(_COLUMNS, rows, unwanted))
 
 
 def predict_lines(told: Foretold) -> list[str]:

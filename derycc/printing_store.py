@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from derycc.console import milliseconds, table
+from derycc.console import filled, milliseconds, table, without
 from profilers.environment import Environment
 from profilers.measurement import Measurement
 from profilers.store_cleaning import Cleaned
@@ -16,33 +16,30 @@ from profilers.store_merge import Absorbed
 from profilers.store_summary import EnvironmentSummary, StoreSummary
 from profilers.validity import Validity
 
+_WIDE = 100
+"""Columns of a screen that has room for everything."""
+
 
 def summary_table(found: StoreSummary) -> Table:
     """The environments."""
     columns = (
-        "environment",
+        "!environment",
         "target",
         "machine",
-        "backend",
-        ">threads",
         "versions",
         ">models",
         ">rounds",
         "last measured",
-        ">samples",
     )
     rows = [
         (
             each.environment.fingerprint,
             each.environment.target,
             _machine(each.environment),
-            each.environment.backend,
-            str(each.environment.threads),
             _versions(each.environment),
             str(each.models),
             str(each.rounds),
             _time(each.last_measured),
-            size(each.sample_bytes),
         )
         for each in found.environments
     ]
@@ -51,6 +48,8 @@ def summary_table(found: StoreSummary) -> Table:
 
 def summary_lines(found: StoreSummary) -> list[str]:
     """The store itself."""
+    if not found.environments:
+        return [f"{found.where} holds no measurement yet. Make some: derycc profile."]
     return [f"{found.where}: {size(found.size_bytes)}."]
 
 
@@ -74,8 +73,8 @@ def environment_lines(environment: Environment) -> list[str]:
     ]
 
 
-def models_table(costs: Mapping[str, Measurement]) -> Table:
-    """What was measured of every model."""
+def models_table(costs: Mapping[str, Measurement], width: int = 140) -> Table:
+    """What was measured of every model; on a screen of few columns not all of it."""
     columns = (
         "model",
         ">median",
@@ -101,7 +100,8 @@ def models_table(costs: Mapping[str, Measurement]) -> Table:
         )
         for cost in costs.values()
     ]
-    return table("Models", columns, rows)
+    unwanted = (">n", ">rounds", ">peak memory", ">load") if width < _WIDE else ()
+    return table("Models", *filled(*without(columns, rows, unwanted)))
 
 
 def models_data(environment: Environment, costs: Mapping[str, Measurement]) -> dict[str, Any]:

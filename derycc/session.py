@@ -13,6 +13,7 @@ from compiler.images import ImageSet, load_images
 from compiler.progress import Progress
 from compiler.workbench import Settings, Workbench
 from compiler.zoo import Zoo, open_zoo
+from derycc.manifest import NAME as MANIFEST
 from profilers.protocol import Protocol
 from profilers.selection import Limit
 from profilers.store import CostStore
@@ -153,6 +154,22 @@ def make_home(home: Path) -> None:
             f"Cannot make the workspace folder {home}: {error.strerror}. Name another with --home "
             "or the DERYCC_HOME variable."
         ) from error
+
+
+def home_of(build: Path, asked: Path) -> Path:
+    """Where a build's measurements are.
+
+    Args:
+        build: its folder; anything else is looked for where it was asked.
+        asked: the home folder that was named; one that has a cost store is taken.
+
+    Returns:
+        The home folder that the build lies in, if that alone has a cost store.
+    """
+    around = build.resolve().parent.parent
+    if (asked / COSTS).exists() or not (build / MANIFEST).is_file():
+        return asked
+    return around if (around / COSTS).exists() else asked
 
 
 def open_photographs(options: Options, progress: Progress) -> Photographs:

@@ -70,10 +70,7 @@ def open_subject(what: str, options: Options, weights: Weights, progress: Progre
 def _build(folder: Path, options: Options, weights: Weights, progress: Progress) -> Subject:
     manifest = read_manifest(folder)
     design, zoo = recorded_design(folder, manifest, options, progress, weights)
-    found = options.sizes
-    if not found and manifest.network.recipe is None and design.input_size in _own_sizes(zoo):
-        found = _own_sizes(zoo)  # at which it was profiled for this build, if nothing else was said
-    sizes = _with(design.input_size, found)
+    sizes = _with(design.input_size, options.sizes or _recorded_sizes(manifest))
     return Subject(str(folder), design, zoo, sizes, folder, manifest)
 
 
@@ -108,6 +105,12 @@ def _check_known(what: str, donors: Sequence[str]) -> None:
 
 def _own_sizes(zoo: Zoo) -> tuple[int, ...]:
     return tuple(model.preprocessing.input_size for model in zoo)
+
+
+def _recorded_sizes(manifest: Manifest) -> tuple[int, ...]:
+    """The sizes at which its zoo was profiled for a build; none where nobody noted them."""
+    searched = manifest.session is not None and manifest.network.recipe is None
+    return manifest.session.sizes if manifest.session and searched else ()
 
 
 def _with(size: int, sizes: Sequence[int]) -> tuple[int, ...]:

@@ -10,13 +10,14 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from targets.errors import UsageError
+from targets.errors import UsageError, WorkspaceError
 
 _BUSY_SECONDS = 60
 _CONNECT_SECONDS = 10
 _POSTGRESQL = "postgresql+psycopg"
 _TABLES = ("environments", "models", "sentinels", "rounds")
 _SHORT = frozenset({"postgres", "postgresql"})
+_KNOWN = frozenset({"sqlite", *_SHORT})
 
 
 def is_url(where: str | Path) -> bool:
@@ -28,9 +29,15 @@ def database_url(where: str | Path) -> URL:
     """The URL of a store, which may be given as a file or as `postgresql://...`.
 
     Raises:
-        UsageError: The text is no URL.
+        WorkspaceError: It is a folder.
+        UsageError: The text is no URL, or that of an unknown database.
     """
     if not is_url(where):
+        if Path(where).is_dir():
+            raise WorkspaceError(
+                f"Cannot open the cost store {str(where)!r}: it is a folder. Name the file in it, "
+                f"such as {str(Path(where) / 'costs.sqlite')!r}."
+            )
         return URL.create("sqlite", database=str(Path(where).absolute()))
     try:
         url = make_url(str(where))
@@ -39,6 +46,11 @@ def database_url(where: str | Path) -> URL:
             f"Cannot open the cost store {redacted(where)!r}: it is no URL of a database. "
             f"{advice()}"
         ) from None
+    if url.get_backend_name() not in _KNOWN:
+        raise UsageError(
+            f"Cannot open the cost store {redacted(where)!r}: it is a database of "
+            f"{url.get_backend_name()}, and stores are SQLite or PostgreSQL. {advice()}"
+        )
     return url.set(drivername=_POSTGRESQL) if url.drivername in _SHORT else url
 
 

@@ -27,6 +27,7 @@ from profilers.environment import Environment
 from profilers.measurement import Measurement
 from profilers.migration import UnfitError, prepare
 from profilers.protocol import Protocol
+from profilers.store_faults import reason, remedy
 from profilers.store_rows import measurement, scales
 from profilers.tables import environments, models, rounds, sentinels, utc
 from targets.errors import UsageError, WorkspaceError
@@ -323,22 +324,13 @@ class CostStore:
         except UnfitError as error:
             raise self._unusable(str(error)) from error
         except SQLAlchemyError as error:
-            raise self._unusable(_reason(error)) from error
+            raise self._unusable(reason(error)) from error
 
-    def _unusable(self, reason: str) -> WorkspaceError:
+    def _unusable(self, said: str) -> WorkspaceError:
         return WorkspaceError(
-            f"Cannot use the cost store {self.where!r}: {reason}. What it holds was left as it "
-            f"is. Choose another workspace folder that can be written, update derycc if the store "
-            f"is of a newer version, or move a damaged file away and profile again."
+            f"Cannot use the cost store {self.where!r}: {said}. What it holds was left as it "
+            f"is. {remedy(said)}"
         )
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong first: a full disk, say, and not the roll-back that then failed too."""
-    first, each = error, error.__context__
-    while each is not None:
-        first, each = (each if isinstance(each, SQLAlchemyError) else first), each.__context__
-    return str(getattr(first, "orig", None) or first).strip()
 
 
 def _add(connection: Connection, table: Table, row: dict[str, object]) -> bool:

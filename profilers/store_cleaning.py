@@ -36,7 +36,10 @@ class Cleaning:
                 f"environment to remove all of it."
             )
         if self.older_than is not None and self.older_than <= timedelta():
-            raise UsageError("Cannot remove what is older than 0 days or less. Use a larger age.")
+            days = self.older_than / timedelta(days=1)
+            raise UsageError(
+                f"Cannot remove what is older than {days:g} days. Name a number above 0."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from profilers.database import connect, database_url, redacted
+from profilers.store_faults import reason, remedy
 from profilers.tables import schema_version
 from targets.errors import WorkspaceError
 
@@ -35,9 +36,9 @@ def snapshot(where: str | Path, folder: Path) -> str:
             _copy(Path(url.database).absolute(), copy)
         return str(copy)
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip()
         raise WorkspaceError(
-            f"Cannot read the cost store {redacted(where)!r}: {reason}. Name a store of derycc."
+            f"Cannot read the cost store {redacted(where)!r}: {reason(error)}. "
+            f"{remedy(reason(error))}"
         ) from error
 
 

@@ -96,9 +96,14 @@ def file_format(file: Path, asked: str | None = None) -> str:
     """The format that was asked for, or that of the file's suffix.
 
     Raises:
-        UnknownNameError: It is none that is known.
+        UsageError: It is none that is known.
     """
     name = asked or file.suffix.lower().removeprefix(".")
+    if name not in _WRITERS and asked is None:
+        raise UsageError(
+            f"The suffix of {str(file)!r} tells no format of cost files. Name it by --format: "
+            f"{' or '.join(_WRITERS)}."
+        )
     if name not in _WRITERS:
         raise UnknownNameError("format of a cost file", name, _WRITERS)
     return name

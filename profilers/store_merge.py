@@ -56,7 +56,7 @@ def merge(store: CostStore, source: str | Path, dry: bool = False) -> Absorbed:
     """
     with scratch_folder() as folder:
         where = snapshot(source, folder)
-        with CostStore(where, create=False) as other, other.transaction() as read:
+        with CostStore(where, create=False, shown=source) as other, other.transaction() as read:
             return absorb(store, records(read), dry)
 
 

@@ -74,8 +74,8 @@ def read_parquet(stream: IO[bytes], file: str) -> Iterator[Record]:
                 yield record({**row, "kind": "round"}, f"Row {number} of {file!r}")
     except (ArrowException, ValueError, RecursionError) as error:
         raise UsageError(
-            f"{file!r} is no Parquet file of costs: {error}. Nothing was taken over. Take the "
-            f"file from where it was made."
+            f"{file!r} is no Parquet file of costs: {str(error).rstrip('.')}. Nothing was taken "
+            "over. Take the file from where it was made."
         ) from error
 
 

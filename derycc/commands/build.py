@@ -11,7 +11,7 @@ from derycc.grouped_options import Bench, Constraints, Spending, grouped
 from derycc.options import (
     AlsoTexts,
     AsJson,
-    DryRun,
+    DryPlan,
     WeightsText,
     frame,
     print_json,
@@ -141,7 +141,7 @@ def build(
     epsilon: Epsilon = None,
     seed: Seed = None,
     problem_out: ProblemOut = None,
-    dry_run: DryRun = False,
+    dry_run: DryPlan = False,
     as_json: AsJson = False,
 ) -> None:
     """Assembles, compiles, measures and verifies the best network within budgets."""

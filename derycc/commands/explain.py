@@ -22,9 +22,10 @@ def explain(
         waterfall_table,
     )
     from derycc.printing_front import alone_table
+    from derycc.session import home_of
 
     with frame():
-        found = look(folder, home, store, Bars(quiet=as_json))
+        found = look(folder, home_of(folder, home), store, Bars(quiet=as_json))
         if as_json:
             print_json(explain_data(found))
             return

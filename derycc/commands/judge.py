@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from derycc.grouped_options import Bench, grouped
-from derycc.options import AsJson, DryRun, frame, print_json
+from derycc.options import AsJson, DryPlan, frame, print_json
 
 if TYPE_CHECKING:
     from derycc.judging import JudgedZoo
@@ -22,7 +22,7 @@ Networks = Annotated[
 
 @grouped
 def judge(
-    bench: Bench, networks: Networks = 40, dry_run: DryRun = False, as_json: AsJson = False
+    bench: Bench, networks: Networks = 40, dry_run: DryPlan = False, as_json: AsJson = False
 ) -> None:
     """Judges networks of one stitch, so that later builds know better what stitches cost."""
     from derycc.console import Bars

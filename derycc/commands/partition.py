@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from derycc.options import AsJson, Data, DryRun, Home, JudgeData, ZooText, frame, print_json
+from derycc.options import AsJson, Data, DryPlan, Home, JudgeData, ZooText, frame, print_json
 
 if TYPE_CHECKING:
     from derycc.partitioning import PartitionRequest
@@ -77,7 +77,7 @@ def partition(
     exact: Exact = "auto",
     device: Device = "cpu",
     out: Out = None,
-    dry_run: DryRun = False,
+    dry_run: DryPlan = False,
     as_json: AsJson = False,
 ) -> None:
     """Cuts all donors into blocks and groups what computes much the same."""

@@ -1,6 +1,7 @@
 """`derycc predict`: the latency of a network from the profile of its donors, and why."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +9,7 @@ import typer
 from derycc.options import (
     AsJson,
     Data,
-    DryRun,
+    DryPlan,
     Home,
     Quick,
     Sizes,
@@ -50,18 +51,19 @@ def predict(
     weights: WeightsText = "random",
     measure: Measure = False,
     blocks: Blocks = False,
-    dry_run: DryRun = False,
+    dry_run: DryPlan = False,
     as_json: AsJson = False,
 ) -> None:
     """Predicts a network's latency as a waterfall of its parts; measures parts that are missing."""
     from compiler.recipe_zoo import parse_weights
     from derycc.console import Bars
     from derycc.predicting import open_foretelling
-    from derycc.session import Options
+    from derycc.session import Options, home_of
     from derycc.subjects import open_subject
 
     with frame():
         progress = Bars(quiet=as_json)
+        home = home_of(Path(what), home)
         options = Options(home, "cpu", zoo, tuple(size or ()), data, quick=quick, store=store)
         subject = open_subject(what, options, parse_weights(weights), progress)
         told = replace(options, target=target or subject.target)
@@ -87,5 +89,6 @@ def _show(found: "Foretold", blocks: bool, as_json: bool) -> None:
         print_json(predict_data(found, blocks))
         return
     console = stdout()
-    console.print(predict_table(found, blocks, "#" if console.options.ascii_only else "█"))
+    mark = "#" if console.options.ascii_only else "█"
+    console.print(predict_table(found, blocks, mark, console.width))
     typer.echo("\n".join(predict_lines(found)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from derycc.grouped_options import Measuring, grouped
-from derycc.options import AsJson, DryRun, frame, print_json
+from derycc.options import AsJson, DryPlan, frame, print_json
 
 if TYPE_CHECKING:
     from compiler.workbench import Workbench
@@ -34,7 +34,7 @@ def profile(
     bench: Measuring,
     fresh: Fresh = False,
     budget_seconds: BudgetSeconds = None,
-    dry_run: DryRun = False,
+    dry_run: DryPlan = False,
     as_json: AsJson = False,
 ) -> None:
     """Measures every block, donor and stitch shape on the target; goes on where it was stopped."""

@@ -1,6 +1,7 @@
 """`derycc store`: what was measured, looked at, moved between machines, cleaned and checked."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,15 +61,22 @@ def store_show(
     from derycc.console import stdout
     from derycc.printing_store import environment_lines, models_data, models_table
     from profilers.store_summary import find_environment, models_of
+    from targets.errors import UsageError
 
     with frame(), _read(home, store) as opened:
         environment = find_environment(opened, fingerprint)
         costs = models_of(opened, environment, model)
+        if not costs and model:
+            raise UsageError(
+                f"No model whose name or key contains {model!r} was measured on "
+                f"{environment.target}. Leave --model out to see all."
+            )
         if as_json:
             print_json(models_data(environment, costs))
             return
         typer.echo("\n".join(environment_lines(environment)))
-        stdout().print(models_table(costs))
+        out = stdout()
+        out.print(models_table(costs, out.width))
 
 
 @app.command("merge")
@@ -86,7 +94,7 @@ def store_merge(
     from profilers.database import redacted
     from profilers.store_merge import merge
 
-    with frame(), _open(home, store, create=not dry_run) as opened:
+    with frame(), _made(home, store, dry_run) as opened:
         rows = []
         for source in sources:
             found, name = merge(opened, source, dry_run), redacted(source)
@@ -144,7 +152,7 @@ def store_import(
 
     with frame():
         file_format(file, format)
-        with _open(home, store, create=not dry_run) as opened:
+        with _made(home, store, dry_run) as opened:
             found = import_file(opened, file, format, dry_run)
         if as_json:
             print_json({"dry_run": dry_run, "source": str(file), **absorbed_data(found)})
@@ -234,6 +242,23 @@ def _read(home: Path, store: str | None) -> AbstractContextManager["CostStore"]:
     from profilers.store_reading import read_store
 
     return read_store(store or home / COSTS)
+
+
+@contextmanager
+def _made(home: Path, store: str | None, dry: bool) -> Iterator["CostStore"]:
+    """The store that is meant, made if it is not there; one that stays empty is taken away."""
+    from derycc.session import COSTS
+    from profilers.database import is_url
+
+    where = store or home / COSTS
+    is_new = not is_url(where) and not Path(where).exists()
+    try:
+        with _open(home, store, create=not dry) as opened:
+            yield opened
+    except BaseException:
+        for suffix in ("", "-wal", "-shm") * is_new:
+            Path(f"{where}{suffix}").unlink(missing_ok=True)
+        raise
 
 
 def _open(home: Path, store: str | None, create: bool = False) -> "CostStore":

@@ -1,6 +1,7 @@
 """derycc predict: builds, recipes and donors are predicted, explained, and compared."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from compiler.progress import Silent
 from compiler.recipe import Recipe, RecipeSegment
 from derycc.manifest import Manifest
-from derycc.session import Options
+from derycc.session import Options, home_of
 from derycc.subjects import open_subject
 
 if TYPE_CHECKING:
@@ -155,16 +156,27 @@ def test_a_build_is_profiled_at_the_sizes_it_was_built_from(
 ) -> None:
     build = workshop.copy("build", tmp_path)
     papers = json.loads((build / "manifest.json").read_text())
-    small = open_subject(str(build), Options(tmp_path), "random", Silent())
-    own = small.zoo.models[0].preprocessing.input_size
-    papers["network"]["input_size"] = own
+    recorded = open_subject(str(build), Options(tmp_path), "random", Silent())
+    papers["session"]["sizes"] = [64, 96]
     (build / "manifest.json").write_text(json.dumps(papers))
+    changed = open_subject(str(build), Options(tmp_path), "random", Silent())
+    asked = open_subject(str(build), Options(tmp_path, sizes=(128,)), "random", Silent())
 
-    large = open_subject(str(build), Options(tmp_path), "random", Silent())
+    assert (recorded.sizes, recorded.target) == ((64,), "reference")
+    assert changed.sizes == (64, 96)
+    assert asked.sizes == (64, 128)
 
-    assert (small.sizes, small.target) == ((64,), "reference")
-    assert own in large.sizes
-    assert set(large.sizes) == {m.preprocessing.input_size for m in large.zoo}
+
+def test_a_build_is_predicted_with_the_home_folder_that_it_lies_in(
+    workshop: "Workshop", tmp_path: Path
+) -> None:
+    home, elsewhere = workshop.copy("home", tmp_path), tmp_path / "none"
+    build = Path(shutil.copytree(workshop.build, home / "builds" / "mine"))
+
+    assert home_of(build, elsewhere) == home
+    assert home_of(build, workshop.home) == workshop.home
+    assert home_of(workshop.build, elsewhere) == elsewhere
+    assert home_of(home / "builds", elsewhere) == elsewhere
 
 
 def test_what_is_neither_build_nor_recipe_nor_donor_is_refused(workshop: "Workshop") -> None:

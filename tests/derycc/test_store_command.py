@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from derycc.printing_store import size
+from profilers.store import CostStore
 
 if TYPE_CHECKING:
     from tests.derycc.conftest import Workshop
@@ -144,8 +145,42 @@ def test_an_unknown_format_is_refused_before_anything_is_opened(
     result = workshop.derycc("store", "export", tmp_path / "x.csv", "--home", tmp_path / "none")
 
     assert workshop.refusal(result, 2) == (
-        "Unknown format of a cost file 'csv'. Known: jsonl, parquet."
+        f"The suffix of '{tmp_path / 'x.csv'}' tells no format of cost files. Name it by --format: "
+        "jsonl or parquet."
     )
+
+
+def test_a_refused_file_leaves_no_store_behind(workshop: "Workshop", tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("nonsense\n")
+    store = tmp_path / "new.sqlite"
+
+    workshop.refusal(workshop.derycc("store", "import", tmp_path / "x.jsonl", "--store", store), 2)
+    workshop.refusal(workshop.derycc("store", "merge", tmp_path / "no.db", "--store", store), 2)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.jsonl"]
+
+
+def test_an_empty_store_says_how_to_fill_it(workshop: "Workshop", tmp_path: Path) -> None:
+    CostStore(tmp_path / "new.sqlite").close()
+
+    said = workshop.derycc("store", "list", "--store", tmp_path / "new.sqlite").stdout
+
+    assert "new.sqlite holds no measurement yet. Make some: derycc profile." in said
+
+
+def test_a_model_that_was_not_measured_is_refused(workshop: "Workshop") -> None:
+    result = workshop.derycc("store", "show", "--home", workshop.home, "--model", "nosuch")
+
+    assert workshop.refusal(result, 2) == (
+        "No model whose name or key contains 'nosuch' was measured on reference. Leave --model out "
+        "to see all."
+    )
+
+
+def test_a_database_of_another_kind_is_refused(workshop: "Workshop") -> None:
+    said = workshop.refusal(workshop.derycc("store", "list", "--store", "mysql://x"), 2)
+
+    assert "it is a database of mysql, and stores are SQLite or PostgreSQL" in said
 
 
 def test_a_broken_file_is_refused_with_its_line(

@@ -257,12 +257,14 @@ def test_two_processes_write_to_one_store(where: str, environment: Environment) 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(WorkspaceError, match=r"Cannot use the cost store .*Choose another work"):
+    with pytest.raises(WorkspaceError, match=r"Cannot use the cost store .*Name another store by"):
         CostStore(tmp_path / "file" / "costs.sqlite")
 
 
 def test_a_store_that_is_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WorkspaceError, match=r"unable to open database file"):
+    with pytest.raises(
+        WorkspaceError, match=r"it is a folder. Name the file in it, such as .*costs.sqlite"
+    ):
         CostStore(tmp_path)
 
 
@@ -278,7 +280,7 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "costs.sqlite"
     path.write_bytes(b"this is no database" * 100)
 
-    with pytest.raises(WorkspaceError, match=r"file is not a database.*move a damaged file away"):
+    with pytest.raises(WorkspaceError, match=r"file is not a database.*Name a store of derycc"):
         CostStore(path)
 
     assert path.read_bytes() == b"this is no database" * 100

@@ -321,7 +321,7 @@ def test_without_pyarrow_the_hint_says_how_to_get_it(
 
 
 def test_an_unknown_format_is_named_with_the_known_ones(empty: CostStore, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"'csv'. Known: jsonl, parquet"):
+    with pytest.raises(UsageError, match=r"csv' tells no format .*--format: jsonl or parquet"):
         export_store(empty, tmp_path / "costs.csv")
     with pytest.raises(UnknownNameError, match=r"'jsnl'. Did you mean 'jsonl'"):
         import_file(empty, tmp_path / "costs", "jsnl")
