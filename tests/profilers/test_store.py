@@ -262,9 +262,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        WorkspaceError, match=r"it is a folder. Name the file in it, such as .*costs.sqlite"
-    ):
+    with pytest.raises(WorkspaceError, match=r"it is a folder. Name the file in it"):
         CostStore(tmp_path)
 
 
