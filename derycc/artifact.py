@@ -12,18 +12,16 @@ from pathlib import Path
 
 from compiler.candidates import Candidate
 from compiler.imagenet_labels import class_names
-from compiler.recipe_network import SEED
 from compiler.workbench import Workbench
 from derycc import manifest
 from derycc.building import Built
 from derycc.dery import PARTITION
-from derycc.papers import AnyBuilt, AnyRequest, built_recipe, describe, versions
-from derycc.papers_targets import costs_digest, locked_targets
+from derycc.lock import NAME as LOCK
+from derycc.lock import lock_text
+from derycc.papers import AnyBuilt, AnyRequest, built_recipe, describe
 from derycc.report import report_html
 from derycc.session import Options
 from targets.errors import UsageError, WorkspaceError
-
-LOCK = "derycc.lock"
 
 _TURNS = 100
 """How often a folder is put in its place where other builds put theirs there all the time."""
@@ -97,7 +95,7 @@ def _fill(
     _text(folder / "verify.json", json.dumps(asdict(built.verification), indent=2) + "\n")
     if isinstance(built, Built) and built.dery:
         _text(folder / PARTITION, built.dery.partition.to_json())
-    _text(folder / LOCK, _lock(built, request, options, bench))
+    _text(folder / LOCK, lock_text(built, request, options, bench))
     papers = describe(built, request, options, bench)
     _text(folder / "report.html", report_html(papers))
     papers = replace(papers, files=_hashes(folder))
@@ -120,40 +118,6 @@ def _assembly(built: AnyBuilt, bench: Workbench) -> str:
     answer = json.loads(built.trial.assembly.to_json()) if isinstance(built, Built) else {}
     recipe = built_recipe(built, bench).content()
     return json.dumps({**answer, "recipe": recipe}, indent=2) + "\n"
-
-
-def _lock(built: AnyBuilt, request: AnyRequest, options: Options, bench: Workbench) -> str:
-    """What the answer followed from, and the answer."""
-    content = {
-        "format": "derycc.lock/1",
-        "versions": versions(),
-        "target": str(bench.target),
-        "sizes": list(bench.settings.sizes),
-        "request": asdict(request),
-        "budget_us": built.budget_us,
-        "views": options.views,
-        "donors": {model.name: model.weights_sha256 for model in bench.zoo},
-        "images": bench.photographs.digest,
-        "cost_table": costs_digest(bench) if isinstance(built, Built) else None,
-        "targets": locked_targets(bench) if isinstance(built, Built) else [],
-        "seed": built.trial.assembly.seed if isinstance(built, Built) else SEED,
-        "answer": _answer(built) if isinstance(built, Built) else None,
-        "network": asdict(built.candidate.design),
-    }
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _answer(built: Built) -> dict[str, object]:
-    """The solver's, without what differs from run to run, and what it was given."""
-    answer = built.trial.assembly
-    return {
-        "solver": answer.solver,
-        "status": answer.status,
-        "arcs": list(answer.arcs),
-        "objective": answer.objective,
-        "bound": answer.bound,
-        "tried_before": built.trial.order,
-    }
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -19,8 +19,8 @@ from compiler.search_space import Space
 from compiler.trial import Believed
 from compiler.workbench import Workbench
 from derycc.alone import DonorAlone, donors_alone
-from derycc.artifact import LOCK
 from derycc.dery import PARTITION
+from derycc.lock import NAME as LOCK
 from derycc.manifest import Manifest, check_files, read_manifest
 from derycc.manifest_asked import Beliefs, Session
 from derycc.papers_targets import costs_digest

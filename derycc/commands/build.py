@@ -19,9 +19,12 @@ from derycc.options import (
 
 if TYPE_CHECKING:
     from compiler.dery_bench import DerySettings
+    from compiler.recipe import Recipe
     from derycc.also import Also
     from derycc.building import Request
+    from derycc.by_hand import HandRequest
     from derycc.each import Separate
+    from derycc.lock import Lock
     from derycc.manifest import Manifest
     from derycc.session import Options
 
@@ -38,8 +41,8 @@ RecipeText = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="Build the network of this recipe instead of searching for one: a file, or a name of "
-        "derycc recipe list.",
+        help="Build the network of this recipe instead of searching for one: a file, a name of "
+        "derycc recipe list, or the derycc.lock of a build (same donors, same photographs).",
         show_default=False,
     ),
 ]
@@ -250,33 +253,45 @@ def _build_by_hand(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from compiler.recipe import read_recipe
-    from compiler.recipe_zoo import parse_weights
     from derycc.artifact import check_folder, write_artifact
-    from derycc.by_hand import (
-        HandRequest,
-        build_by_hand,
-        hand_folder,
-        open_recipe_bench,
-        plan_by_hand,
-    )
+    from derycc.by_hand import build_by_hand, hand_folder, open_recipe_bench, plan_by_hand
     from derycc.console import Bars
-    from targets.budget import parse_latency
+    from derycc.lock import is_lock, read_lock
 
-    if latency is not None:
-        parse_latency(latency)
-    request = HandRequest(named, latency, parse_weights(weights))
+    request = _hand_request(named, latency, weights)
     folder = hand_folder(out, request, options.home, options.target)
     check_folder(folder)
-    bars = Bars(quiet=as_json)
-    with open_recipe_bench(read_recipe(named), request, options, bars, dry_run) as (recipe, bench):
+    lock = read_lock(Path(named)) if is_lock(named) else None
+    options = options if lock is None else replace(options, views=lock.views)
+    wanted, bars = _network(named, lock), Bars(quiet=as_json)
+    with open_recipe_bench(wanted, request, options, bars, dry_run) as (recipe, bench):
         if dry_run:
             lines = plan_by_hand(recipe, bench, folder)
             print_json({"plan": lines}) if as_json else typer.echo("\n".join(lines))
             return
+        if lock is not None:
+            lock.require(bench)
         built = build_by_hand(recipe, request, bench)
         papers = write_artifact(folder, built, request, options, bench)
     _print(papers, folder, as_json)
+    if lock is not None and not as_json:
+        typer.echo(lock.verdict(built.candidate))
+
+
+def _hand_request(named: str, latency: str | None, weights: str) -> "HandRequest":
+    from compiler.recipe_zoo import parse_weights
+    from derycc.by_hand import HandRequest
+    from targets.budget import parse_latency
+
+    if latency is not None:
+        parse_latency(latency)
+    return HandRequest(named, latency, parse_weights(weights))
+
+
+def _network(named: str, lock: "Lock | None") -> "Recipe":
+    from compiler.recipe import read_recipe
+
+    return read_recipe(named) if lock is None else lock.network(named)
 
 
 def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:

@@ -1,0 +1,100 @@
+"""derycc.lock: the same network again from the same donors and photographs, and nothing else."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from compiler.network import Blueprint, Segment
+from compiler.workbench import Workbench
+from derycc.lock import Lock, is_lock, read_lock
+from derycc.manifest import Manifest, read_manifest
+from targets.errors import DataError, UsageError, ZooError
+
+if TYPE_CHECKING:
+    from tests.derycc.conftest import Workshop
+
+
+@pytest.fixture
+def lock(workshop: "Workshop") -> Lock:
+    return read_lock(workshop.build / "derycc.lock")
+
+
+def rebuilt(workshop: "Workshop", tmp_path: Path, *words: str | Path) -> Any:
+    """`derycc build --recipe BUILD/derycc.lock` in a home that has nothing built."""
+    shared = ["--zoo", *workshop.words()[5:6], "--home", tmp_path / "home", "--quick"]
+    named = ["--recipe", workshop.build / "derycc.lock", "--target", "reference"]
+    return workshop.derycc("build", *named, *shared, "--out", tmp_path / "again", *words)
+
+
+def test_the_network_of_a_lock_is_built_again_bit_for_bit(
+    workshop: "Workshop", papers: Manifest, tmp_path: Path
+) -> None:
+    result = rebuilt(workshop, tmp_path, "--data", workshop.plain)
+
+    assert result.exit_code == 0, result.output
+    assert "The network is the lock's, bit for bit." in result.stdout
+    again = read_manifest(tmp_path / "again")
+    assert again.files["model.onnx"] == papers.files["model.onnx"]
+    assert again.files["network.safetensors"] == papers.files["network.safetensors"]
+
+
+def test_other_photographs_are_refused(workshop: "Workshop", tmp_path: Path) -> None:
+    said = workshop.refusal(rebuilt(workshop, tmp_path, "--data", workshop.labelled), 7)
+
+    assert said.startswith("The stitches of the lock were fitted to other photographs")
+    assert not (tmp_path / "again").exists()
+
+
+def test_other_weights_are_refused(lock: Lock, desk: Workbench) -> None:
+    name = desk.zoo.names[0]
+    other = replace(lock, donors={**lock.donors, name: "0" * 64})
+
+    lock.require(desk)
+    with pytest.raises(ZooError, match=f"other weights of {name} .sha256 000000000000, here"):
+        other.require(desk)
+    with pytest.raises(DataError, match="other photographs"):
+        replace(lock, images="else").require(desk)
+
+
+def test_a_network_that_is_not_the_same_to_the_bit_is_said_to_be(
+    lock: Lock, papers: Manifest, desk: Workbench
+) -> None:
+    segments = tuple(Segment(s.model, s.start, s.end) for s in papers.network.segments)
+    candidate = desk.candidates.make(Blueprint(papers.network.input_size, segments))
+    other = replace(lock, model_sha256="0" * 64)
+    older = replace(other, versions={**lock.versions, "torch": "1.0"})
+
+    assert lock.verdict(candidate) == "The network is the lock's, bit for bit."
+    assert other.verdict(candidate).endswith("not bit for bit: this machine rounds otherwise.")
+    assert "not bit for bit: it was built with torch 1.0, now " in older.verdict(candidate)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda c: {**c, "format": "derycc.lock/9"}, "has the format 'derycc.lock/9'"),
+        (lambda c: {k: v for k, v in c.items() if k != "recipe"}, "recipe"),
+        (lambda c: {**c, "views": "many"}, "views"),
+    ],
+)
+def test_a_lock_that_cannot_be_used_is_refused(
+    workshop: "Workshop", tmp_path: Path, spoil: Any, said: str
+) -> None:
+    content = json.loads((workshop.build / "derycc.lock").read_text())
+    path = tmp_path / "x.lock"
+    path.write_text(json.dumps(spoil(content)))
+
+    with pytest.raises(UsageError) as caught:
+        read_lock(path)
+
+    assert str(path) in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_only_a_file_of_that_kind_is_a_lock(workshop: "Workshop", tmp_path: Path) -> None:
+    assert is_lock(str(workshop.build / "derycc.lock"))
+    assert not is_lock(str(workshop.build / "assembly.json"))
+    assert not is_lock(str(tmp_path / "none.lock"))
