@@ -1,6 +1,7 @@
 """derycc.lock: the same network again from the same donors and photographs, and nothing else."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compiler.network import Blueprint, Segment
+from compiler.progress import Silent
 from compiler.workbench import Workbench
 from derycc.lock import Lock, is_lock, read_lock
 from derycc.manifest import Manifest, read_manifest
+from derycc.session import open_workbench
 from targets.errors import DataError, UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -20,6 +23,13 @@ if TYPE_CHECKING:
 @pytest.fixture
 def lock(workshop: "Workshop") -> Lock:
     return read_lock(workshop.build / "derycc.lock")
+
+
+@pytest.fixture
+def bench(workshop: "Workshop", lock: Lock) -> Iterator[Workbench]:
+    """The workbench that the build was made on."""
+    with open_workbench(replace(workshop.options(), views=lock.views), Silent()) as bench:
+        yield bench
 
 
 def rebuilt(workshop: "Workshop", tmp_path: Path, *words: str | Path) -> Any:
@@ -48,22 +58,22 @@ def test_other_photographs_are_refused(workshop: "Workshop", tmp_path: Path) -> 
     assert not (tmp_path / "again").exists()
 
 
-def test_other_weights_are_refused(lock: Lock, desk: Workbench) -> None:
-    name = desk.zoo.names[0]
+def test_other_weights_are_refused(lock: Lock, bench: Workbench) -> None:
+    name = bench.zoo.names[0]
     other = replace(lock, donors={**lock.donors, name: "0" * 64})
 
-    lock.require(desk)
+    lock.require(bench)
     with pytest.raises(ZooError, match=f"other weights of {name} .sha256 000000000000, here"):
-        other.require(desk)
+        other.require(bench)
     with pytest.raises(DataError, match="other photographs"):
-        replace(lock, images="else").require(desk)
+        replace(lock, images="else").require(bench)
 
 
 def test_a_network_that_is_not_the_same_to_the_bit_is_said_to_be(
-    lock: Lock, papers: Manifest, desk: Workbench
+    lock: Lock, papers: Manifest, bench: Workbench
 ) -> None:
     segments = tuple(Segment(s.model, s.start, s.end) for s in papers.network.segments)
-    candidate = desk.candidates.make(Blueprint(papers.network.input_size, segments))
+    candidate = bench.candidates.make(Blueprint(papers.network.input_size, segments))
     other = replace(lock, model_sha256="0" * 64)
     older = replace(other, versions={**lock.versions, "torch": "1.0"})
 
