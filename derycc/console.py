@@ -1,6 +1,5 @@
 """What people see: progress bars with time left, tables, and errors of one paragraph."""
 
-import os
 import sys
 import time
 from collections.abc import Collection, Sequence
@@ -16,8 +15,7 @@ Row = Sequence[str]
 
 def stdout() -> Console:
     """The console that results go to; wide enough not to break tables where nobody watches."""
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if told else 140, highlight=False, soft_wrap=True)
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
 
 
 def stderr() -> Console:

@@ -256,9 +256,20 @@ def _made(home: Path, store: str | None, dry: bool) -> Iterator["CostStore"]:
         with _open(home, store, create=not dry) as opened:
             yield opened
     except BaseException:
-        for suffix in ("", "-wal", "-shm") * is_new:
-            Path(f"{where}{suffix}").unlink(missing_ok=True)
+        if is_new and _holds_nothing(Path(where)):
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{where}{suffix}").unlink(missing_ok=True)
         raise
+
+
+def _holds_nothing(where: Path) -> bool:
+    from profilers.store_reading import read_store
+    from profilers.store_summary import summarize
+
+    if not where.exists():
+        return False
+    with read_store(where) as found:
+        return not summarize(found).environments
 
 
 def _open(home: Path, store: str | None, create: bool = False) -> "CostStore":

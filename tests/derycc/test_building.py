@@ -57,6 +57,9 @@ class Pretended:
     def everywhere(self) -> "tuple[Pretended, ...]":
         return (self,)
 
+    def belief(self) -> None:
+        return None
+
     def loop(self, _: object) -> "Pretended":
         return self
 

@@ -41,6 +41,7 @@ def test_these_are_the_commands() -> None:
         "doctor",
         "explain",
         "front",
+        "judge",
         "partition",
         "predict",
         "profile",
