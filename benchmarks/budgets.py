@@ -39,6 +39,8 @@ RESULT = Path(__file__).resolve().parent / "results" / "budgets.json"
 def main() -> None:
     """Build for every budget, print the table, and write the result file."""
     asked = _arguments()
+    if asked.show and not RESULT.exists():
+        raise SystemExit("No result is committed yet. Leave --show out to measure one.")
     if asked.show:
         _print(json.loads(RESULT.read_text(encoding="utf-8")))
         return

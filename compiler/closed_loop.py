@@ -139,9 +139,10 @@ class ClosedLoop:
         if not alone.found:
             return alone
         (best,) = self._best(limits, (), 1)
-        if best.arcs != alone.arcs:
-            alone = replace(alone, status="feasible", bound=best.bound, gap=None)
-        return alone
+        blueprint = self._space.blueprint
+        if best.found and blueprint(best.arcs) == blueprint(alone.arcs):
+            return best  # with what is proven of it among all networks, not among whole donors
+        return replace(alone, status="feasible", bound=best.bound, gap=None)
 
     def _round(self, limits: Budget, answers: Answers, trials: list[Trial], most: int) -> None:
         """Build what one solve has found, as far as it is still worth it."""
@@ -189,6 +190,7 @@ class ClosedLoop:
     def _refuse(self, limits: Budget, answer: Assembly) -> None:
         self._progress.finish()
         if answer.status != "infeasible":
+            self.forget()  # with more time, or on a quieter machine, there may be an answer
             raise InfeasibleError(
                 f"The solver found no network within the limits in {TIME_LIMIT_S:.0f} s, and no "
                 "proof that there is none. Use fewer donors or input sizes, or allow more latency."

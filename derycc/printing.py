@@ -97,16 +97,28 @@ def network_lines(build: Manifest) -> list[str]:
     tried = f"{len(build.tried)} candidates were built and measured."
     if build.dery is not None:
         return [*lines, *dery_lines(build.dery, build.solver), tried]
-    return [*lines, solver_line(build.solver), tried]
+    return [*lines, solver_line(build.solver, _is_for_latency(build)), tried]
 
 
-def solver_line(solver: Solver) -> str:
-    """What the solver proved of a network, under the models it believed then."""
-    expected = f"expected quality {percent(solver.objective)}"
+def _is_for_latency(build: Manifest) -> bool:
+    """Whether the least latency was looked for, not the best quality."""
+    return build.demands is not None and build.demands.min_quality is not None
+
+
+def solver_line(solver: Solver, for_latency: bool = False) -> str:
+    """What the solver proved of a network, under the models it believed then.
+
+    Args:
+        solver: its certificate; objective and bound are qualities, or microseconds.
+        for_latency: whether they are microseconds, of which less is better.
+    """
+    say, what = (milliseconds, "latency") if for_latency else (percent, "quality")
+    expected = f"expected {what} {say(solver.objective)}"
     if solver.status == "optimal":
         rest = f" but the {solver.already_tried} tried before it" if solver.already_tried else ""
         return f"Solver: proven best of all networks{rest}, {expected}."
-    bound = "" if solver.bound is None else f"; none is expected above {percent(solver.bound)}"
+    side = "below" if for_latency else "above"
+    bound = "" if solver.bound is None else f"; none is expected {side} {say(solver.bound)}"
     return f"Solver: {solver.status}, {expected}{bound}."
 
 
