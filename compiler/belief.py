@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from compiler.believed import Believed
 from compiler.drop_model import DropModel, DropObservation
 from compiler.elsewhere import NO_RESIDUAL
 from compiler.kept import ENERGY, MEMORY, SCARCE, measured
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.search_space import Space
-from compiler.trial import Believed, Trial
+from compiler.trial import Trial
 from profilers.measurement import Measurement
 from targets.budget import Budget
 

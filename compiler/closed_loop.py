@@ -101,9 +101,7 @@ class ClosedLoop:
 
     def problem(self, limits: Budget) -> Problem:
         """The assembly program as the loop believes it by now."""
-        limits = self._belief.tightened(limits)
-        believed = self._belief
-        return self._space.problem(limits, believed.drops, believed.residual, believed.elsewhere)
+        return self._space.problem(self._belief.tightened(limits), self._belief.now)
 
     def fastest(self, limits: Budget) -> Assembly:
         """The assembly of least latency under all limits but the one on latency."""

@@ -28,10 +28,10 @@ def check_feasible(space: DerySpace, limits: Budget, belief: Belief) -> None:
         InfeasibleError: says whether the sets, the stitches or the budgets are the reason, and
             the least that would do.
     """
-    problem = space.problem(limits, belief.drops, belief.residual, belief.elsewhere)
+    problem = space.problem(limits, belief.now)
     if assemble(problem, time_limit_s=TIME_LIMIT_S).status != "infeasible":
         return
-    free = space.problem(Budget(), belief.drops, belief.residual, belief.elsewhere)
+    free = space.problem(Budget(), belief.now)
     if assemble(free, time_limit_s=TIME_LIMIT_S).status == "infeasible":
         raise InfeasibleError(_structure(space.partition, problem))
     raise InfeasibleError(_budgets(space, problem, free))

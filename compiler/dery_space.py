@@ -10,10 +10,10 @@ is left to demand is one of every set.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from compiler.believed import Believed
 from compiler.compatibility import Joints
 from compiler.dissection import OUTPUT
 from compiler.drop_model import DropModel
-from compiler.elsewhere import NOWHERE, Residuals
 from compiler.equivalence import Member, Partition
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
@@ -52,26 +52,14 @@ class DerySpace:
             arc: last[end] for arc, end in ends.items() if end in last
         }
 
-    def problem(
-        self,
-        limits: Budget,
-        drops: DropModel,
-        residual: Interval,
-        elsewhere: Residuals = NOWHERE,
-    ) -> Problem:
+    def problem(self, limits: Budget, believed: Believed) -> Problem:
         """The assembly program, scored by expected quality."""
-        problem = self._space.problem(limits, drops, residual, elsewhere)
+        problem = self._space.problem(limits, believed)
         return replace(problem, counts=(*problem.counts, *self._counts()))
 
-    def by_similarity(
-        self,
-        limits: Budget,
-        drops: DropModel,
-        residual: Interval,
-        elsewhere: Residuals = NOWHERE,
-    ) -> Problem:
+    def by_similarity(self, limits: Budget, believed: Believed) -> Problem:
         """The assembly program, scored by the blocks' similarity to the anchors of their sets."""
-        problem = self.problem(limits, drops, residual, elsewhere)
+        problem = self.problem(limits, believed)
         arcs = tuple(replace(arc, score=self._similarity(arc.id)) for arc in problem.arcs)
         return replace(problem, arcs=arcs)
 

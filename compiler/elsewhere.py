@@ -7,7 +7,6 @@ predicted by a residual of each target's own.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from compiler.latency_model import Interval, LatencyModel
 
@@ -21,5 +20,3 @@ Residuals = Mapping[str, Interval]
 """What a stitch costs beyond its own layer on other targets, by target; missing: nothing."""
 
 NO_RESIDUAL = Interval(0.0, 0.0)
-NOWHERE: Mapping[str, Interval] = MappingProxyType({})
-"""No other target, or none of which anything is known."""

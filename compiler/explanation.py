@@ -9,13 +9,13 @@ from math import fsum
 from typing import Literal
 
 from compiler.assembly import Assembly, assemble
+from compiler.believed import Believed
 from compiler.dissection import Block
 from compiler.elsewhere import NO_RESIDUAL
 from compiler.latency_model import Interval
 from compiler.problem import Problem
 from compiler.refusal import lifted, without_demands
 from compiler.search_space import Space
-from compiler.trial import Believed
 from targets.amounts import words
 from targets.budget import Budget
 from targets.errors import UsageError

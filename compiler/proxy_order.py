@@ -59,7 +59,7 @@ def enumerate_assemblies(
     space: DerySpace, limits: Budget, belief: Belief, most: int = MOST_SCORED, seed: int = 0
 ) -> Enumeration:
     """All assemblies within the limits, or the `most` of highest expected quality."""
-    problem = space.problem(limits, belief.drops, belief.residual, belief.elsewhere)
+    problem = space.problem(limits, belief.now)
     found = k_best(problem, most, time_limit_s=TIME_LIMIT_S, seed=seed)
     known = [frozenset(answer.arcs) for answer in found]
     beyond = assemble(problem, time_limit_s=TIME_LIMIT_S, seed=seed, forbid=known)

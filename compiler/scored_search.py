@@ -79,7 +79,7 @@ class SimilarityOrder(Order):
         return Promise(found.bound, found.status)
 
     def _solve(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Assembly:
-        problem = self._space.by_similarity(limits, belief.drops, belief.residual, belief.elsewhere)
+        problem = self._space.by_similarity(limits, belief.now)
         forbid = [frozenset(trial.assembly.arcs) for trial in tried]
         return assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=forbid)
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Protocol
 
+from compiler.believed import Believed
 from compiler.compatibility import StitchOption
 from compiler.constraints import ArcFacts, constrained
 from compiler.dissection import Block, Cut, Dissection
 from compiler.drop_model import FREE, DropModel
-from compiler.elsewhere import HERE, NO_RESIDUAL, NOWHERE, Models, Residuals
+from compiler.elsewhere import HERE, NO_RESIDUAL, Models, Residuals
 from compiler.footprint import Calibration, Footprints
 from compiler.latency_model import Interval, LatencyModel, total
 from compiler.network import Blueprint, Segment
@@ -30,13 +31,7 @@ Step = Block | StitchOption
 class Space(Protocol):
     """What a search needs to know of the networks that can be assembled."""
 
-    def problem(
-        self,
-        limits: Budget,
-        drops: DropModel,
-        residual: Interval,
-        elsewhere: Residuals = NOWHERE,
-    ) -> Problem:
+    def problem(self, limits: Budget, believed: Believed) -> Problem:
         """The assembly program under these limits and beliefs."""
         ...
 
@@ -110,23 +105,16 @@ class SearchSpace:
         """The blocks by arc; one that a stitch may enter has two arcs."""
         return {name: step for name, step in self._steps.items() if isinstance(step, Block)}
 
-    def problem(
-        self,
-        limits: Budget,
-        drops: DropModel,
-        residual: Interval,
-        elsewhere: Residuals = NOWHERE,
-    ) -> Problem:
+    def problem(self, limits: Budget, believed: Believed) -> Problem:
         """The assembly program under these limits and beliefs.
 
         Args:
             limits: what a network may cost.
-            drops: quality that a stitch costs.
-            residual: latency that a stitch costs beyond its own layer.
-            elsewhere: the same on other targets.
+            believed: what a stitch costs, in quality and beyond its own layer in latency.
         """
-        steps, residuals = self._steps.items(), {HERE: residual, **elsewhere}
-        arcs = tuple(self._arc(name, step, drops, residuals) for name, step in steps)
+        steps = self._steps.items()
+        residuals = {HERE: believed.residual, **dict(believed.elsewhere)}
+        arcs = tuple(self._arc(name, step, believed.drops, residuals) for name, step in steps)
         problem = Problem("maximize", SOURCE, SINK, arcs)
         wants_memory = limits.memory_bytes is not None
         facts = {name: self._facts(step, wants_memory) for name, step in steps}

@@ -3,27 +3,10 @@
 from dataclasses import dataclass
 
 from compiler.assembly import Assembly
+from compiler.believed import Believed
 from compiler.candidates import Candidate
-from compiler.drop_model import DropModel
 from compiler.latency_model import Interval
 from profilers.measurement import Measurement
-
-
-@dataclass(frozen=True, slots=True)
-class Believed:
-    """What a prediction was made by: the belief of the loop at that moment.
-
-    Attributes:
-        drops: expected drop of a stitch.
-        residual: what a stitch costs beyond its own layer.
-        excess: factors by which memory and energy were taken to exceed their prediction.
-        elsewhere: the residual on other targets, by target.
-    """
-
-    drops: DropModel
-    residual: Interval
-    excess: tuple[tuple[str, float], ...] = ()
-    elsewhere: tuple[tuple[str, Interval], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,8 @@ class Tries:
             effort: what may be spent.
             parts: what else the search's answers depend on.
         """
-        believed = self._belief
-        problem = self._space.problem(limits, believed.drops, believed.residual, believed.elsewhere)
-        asked = limits, effort.per_round, repr(believed), problem.to_json(), parts
+        problem = self._space.problem(limits, self._belief.now)
+        asked = limits, effort.per_round, repr(self._belief), problem.to_json(), parts
         self._journal = self._journals(digest(*asked))
         self._watch = Watch(effort.seconds)
         if self._journal.seconds:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.assembly import Assembly
+from compiler.believed import Believed
 from compiler.dery_space import DerySpace, joints_of
 from compiler.drop_model import TERMS, DropModel
 from compiler.equivalence import Partition
@@ -16,7 +17,6 @@ from compiler.explanation import Explainer, Explanation
 from compiler.latency_model import Interval
 from compiler.progress import Progress
 from compiler.search_space import Space
-from compiler.trial import Believed
 from compiler.workbench import Workbench
 from derycc.alone import DonorAlone, donors_alone
 from derycc.dery import PARTITION

@@ -1,8 +1,8 @@
 """Papers: what a manifest says of what was asked for, predicted and measured of every resource."""
 
+from compiler.believed import Believed
 from compiler.kept import measured
 from compiler.recipe_plan import RecipePlan
-from compiler.trial import Believed
 from derycc.building import Built, Request
 from derycc.by_hand import HandBuilt, HandRequest
 from derycc.manifest_asked import Beliefs, Constraint, Demands, Session

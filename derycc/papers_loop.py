@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from compiler.trial import Believed, Trial
+from compiler.believed import Believed
+from compiler.trial import Trial
 from derycc.manifest_asked import Beliefs
 from derycc.manifest_loop import Again, Answer, Round
 from derycc.papers_asked import noted_beliefs

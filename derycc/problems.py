@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from compiler.belief import Belief
+from compiler.believed import Believed
 from compiler.dery_bench import DerySettings
 from compiler.dery_space import DerySpace
 from compiler.problem import Problem
 from compiler.search_space import Space
-from compiler.trial import Believed
 from compiler.workbench import Workbench
 from derycc.building import Built, Request, build, limits
 from derycc.dery import build_dery
@@ -48,11 +48,10 @@ def problem_of(
     space: Space, believed: Believed, budget: Budget, dery: DerySettings | None = None
 ) -> Problem:
     """The problem as it was believed when a network was chosen."""
-    belief = Belief(believed.drops, excess=dict(believed.excess))
-    tight, elsewhere = belief.tightened(budget), dict(believed.elsewhere)
+    tight = Belief(believed.drops, excess=dict(believed.excess)).tightened(budget)
     if isinstance(space, DerySpace) and dery is not None and dery.score == "similarity":
-        return space.by_similarity(tight, believed.drops, believed.residual, elsewhere)
-    return space.problem(tight, believed.drops, believed.residual, elsewhere)
+        return space.by_similarity(tight, believed)
+    return space.problem(tight, believed)
 
 
 def write_problem(path: Path, problem: Problem) -> None:

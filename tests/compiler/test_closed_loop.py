@@ -269,7 +269,7 @@ def test_a_demanded_quality_that_measures_lower_is_not_kept(toys: Toys) -> None:
 
 def test_the_loop_charges_for_memory_that_was_not_predicted(toys: Toys) -> None:
     belief, space = Belief(), space_of(toys)
-    free = space.problem(Budget(memory_bytes=10**9), belief.drops, belief.residual)
+    free = space.problem(Budget(memory_bytes=10**9), belief.now)
     wide = assemble(free).cost("memory_bytes")
     candidates = Pretended(lambda _: 0.6, lambda _: 50.0, lambda b: 2 * int(wide))
     limits = Budget(memory_bytes=int(wide * 1.5))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from compiler.assembly import Assembly, assemble, cheapest, k_best
 from compiler.belief import Belief
+from compiler.believed import Believed
 from compiler.compatibility import Joints
 from compiler.dery_refusal import check_feasible
 from compiler.dery_space import joints_of
@@ -25,6 +26,7 @@ from tests.compiler.dery_cases import Case, partition_of
 NONE = Interval(0.0, 0.0)
 SLOPE = 0.1
 DROPS = DropModel.of_slope(SLOPE)
+BELIEVED = Believed(DROPS, NONE)
 Donors = tuple[Dissection, ...]
 
 
@@ -66,8 +68,8 @@ def test_the_answer_is_the_best_of_all_networks_within_the_budget(
     case = Case(three, partition_of(three, ends, sets, alike))
     space = case.space
 
-    answer = assemble(space.problem(Budget(latency_us=limit), DROPS, NONE))
-    alikest = assemble(space.by_similarity(Budget(latency_us=limit), DROPS, NONE))
+    answer = assemble(space.problem(Budget(latency_us=limit), BELIEVED))
+    alikest = assemble(space.by_similarity(Budget(latency_us=limit), BELIEVED))
 
     fitting = [one for one in case.networks() if case.latency_us(one) <= limit]
     if not fitting:
@@ -88,7 +90,7 @@ def test_every_network_has_one_block_of_every_set_and_one_a_stage(
     case = case_of(three, sets, ends)
     space = case.space
 
-    answers = k_best(space.problem(Budget(), DROPS, NONE), 30)
+    answers = k_best(space.problem(Budget(), BELIEVED), 30)
 
     found = [space.members(answer.arcs) for answer in answers]
     assert all([member.stage for member in members] == [0, 1, 2] for members in found)
@@ -110,7 +112,7 @@ def test_stitches_are_at_the_joints_and_nowhere_else(three: Donors) -> None:
 def test_a_donors_own_stages_need_no_stitch(three: Donors) -> None:
     space = straight(three).space
 
-    answer = assemble(space.problem(Budget(), DROPS, NONE))
+    answer = assemble(space.problem(Budget(), BELIEVED))
 
     assert space.blueprint(answer.arcs) == Blueprint.pure("wide", 16)
     assert answer.objective == pytest.approx(0.7)
@@ -121,7 +123,7 @@ def test_a_donor_with_two_blocks_in_a_set_cannot_stay_whole(three: Donors) -> No
     case = case_of(three[:2], [[0, 1], [0, 0]], [(2,), (2,)])
     space = case.space
 
-    answers = k_best(space.problem(Budget(), DROPS, NONE), 5)
+    answers = k_best(space.problem(Budget(), BELIEVED), 5)
 
     stitched = Segment("wide", "input", "blocks.1"), Segment("narrow", "blocks.1", "output")
     assert [space.blueprint(answer.arcs) for answer in answers] == [
@@ -134,7 +136,7 @@ def test_the_space_speaks_of_latency_and_quality_as_the_ordinary_one(three: Dono
     case = case_of(three[:2], [[0, 1], [0, 0]], [(2,), (2,)])
     space = case.space
 
-    answer = assemble(space.problem(Budget(), DROPS, NONE))
+    answer = assemble(space.problem(Budget(), BELIEVED))
 
     assert space.latency(answer.arcs, NONE).median_us == pytest.approx(71.0)
     assert [s.unexplained for s in space.stitches(answer.arcs)] == [pytest.approx(0.2)]
@@ -146,7 +148,7 @@ def test_the_same_problem_has_the_same_answer(three: Donors) -> None:
     case = straight(three)
 
     answers = [
-        replace(assemble(case.space.problem(Budget(latency_us=80.0), DROPS, NONE)), wall_s=0.0)
+        replace(assemble(case.space.problem(Budget(latency_us=80.0), BELIEVED)), wall_s=0.0)
         for _ in range(2)
     ]
 
@@ -226,7 +228,7 @@ def test_budgets_that_contradict_each_other_are_told_the_fastest(three: Donors) 
 
 def test_budgets_that_no_latency_would_reconcile_are_said_to_be_so(three: Donors) -> None:
     space = case_of(three[:2], [[0, 0], [0, 1]], [(2,), (2,)]).space
-    lean = cheapest(space.problem(Budget(), DROPS, NONE), "params")
+    lean = cheapest(space.problem(Budget(), BELIEVED), "params")
 
     with pytest.raises(InfeasibleError, match=r"not all at once, at whatever latency\."):
         check_feasible(space, Budget(None, 0, int(lean.cost("params"))), Belief())

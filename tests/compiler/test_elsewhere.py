@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from compiler.assembly import assemble, k_best
 from compiler.belief import Belief
+from compiler.believed import Believed
 from compiler.candidates import Candidate
 from compiler.closed_loop import ClosedLoop
 from compiler.compatibility import PairRule, StitchOption
@@ -86,11 +87,12 @@ def test_the_answer_is_the_best_of_all_networks_within_both_budgets(
 ) -> None:
     space, drops = space_of(toys, here, there), DropModel()
     charged = Interval(residual, residual)
-    free = space.problem(Budget(stitches=1), drops, NO_RESIDUAL, {BOX: charged})
+    believed = Believed(drops, NO_RESIDUAL, elsewhere=((BOX, charged),))
+    free = space.problem(Budget(stitches=1), believed)
     every = k_best(free, 500)
 
     budget = Budget(latency_us=limits[0], stitches=1, elsewhere=((BOX, limits[1]),))
-    answer = assemble(space.problem(budget, drops, NO_RESIDUAL, {BOX: charged}))
+    answer = assemble(space.problem(budget, believed))
 
     assert len(every) < 500
     within = [
@@ -108,7 +110,7 @@ def test_every_target_has_its_own_costs_and_residual(toys: Toys) -> None:
     space = space_of(toys, (50.0, 100.0), (80.0, 60.0))
     residual, there = Interval(5.0, 6.0), Interval(-30.0, 2.0)
 
-    problem = space.problem(Budget(), DropModel(), residual, {BOX: there})
+    problem = space.problem(Budget(), Believed(DropModel(), residual, elsewhere=((BOX, there),)))
 
     wide = [block.name for block in toys[1].blocks]
     costs = {arc.id: arc for arc in problem.arcs}

@@ -5,13 +5,13 @@ from functools import partial
 import pytest
 
 from compiler.assembly import assemble, k_best
+from compiler.believed import Believed
 from compiler.dissection import Dissection
 from compiler.drop_model import DropModel
 from compiler.explanation import Explainer, Explanation, bound_text
 from compiler.latency_model import Interval
 from compiler.problem import Problem
 from compiler.search_space import SearchSpace
-from compiler.trial import Believed
 from targets.budget import Budget
 from targets.errors import UsageError
 from tests.compiler.test_search_space import space_of
@@ -21,7 +21,7 @@ BELIEVED = Believed(DropModel.of_slope(0.05), Interval(0.5, 1.0))
 
 
 def problem_of(space: SearchSpace, budget: Budget) -> Problem:
-    return space.problem(budget, BELIEVED.drops, BELIEVED.residual)
+    return space.problem(budget, BELIEVED)
 
 
 def explained(toys: Toys, budget: Budget) -> tuple[SearchSpace, tuple[str, ...], Explanation]:

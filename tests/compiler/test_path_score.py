@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.assembly import assemble
+from compiler.believed import Believed
 from compiler.compatibility import StitchOption
 from compiler.dissection import Dissection
 from compiler.drop_model import FREE, DropModel
@@ -72,7 +73,9 @@ def test_it_is_what_the_search_space_adds_up(toys: Toys, limit: float) -> None:
     quality, options = quality_of(0.5, 0.7), every_option(*toys)
     space = SearchSpace(toys, options, plain_model(blocks, wholes, 1.0), quality)
 
-    answer = assemble(space.problem(Budget(latency_us=limit, stitches=1), FREE, Interval(0, 0)))
+    answer = assemble(
+        space.problem(Budget(latency_us=limit, stitches=1), Believed(FREE, Interval(0, 0)))
+    )
 
     (option,) = [o for o in options if single_stitch(o) == space.blueprint(answer.arcs)]
     assert space.promised(answer.arcs) == pytest.approx(promised([option], quality))

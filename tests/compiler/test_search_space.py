@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from compiler.assembly import assemble, k_best
+from compiler.believed import Believed
 from compiler.compatibility import PairRule, StitchOption
 from compiler.dissection import Dissection, dissect
 from compiler.drop_model import FREE, DropModel
@@ -19,6 +20,7 @@ from tests.compiler.conftest import Toy
 from tests.compiler.latency_cases import plain_model
 
 NONE = Interval(0.0, 0.0)
+BELIEVED, FREE_STITCHES = Believed(DropModel(), NONE), Believed(FREE, NONE)
 Toys = tuple[Dissection, Dissection]
 share = st.floats(0.0, 1.0, allow_subnormal=False)
 
@@ -56,7 +58,7 @@ def names(dissection: Dissection) -> list[str]:
 @given(narrow=share, wide=share)
 def test_a_pure_donor_scores_exactly_its_quality(toys: Toys, narrow: float, wide: float) -> None:
     space = space_of(toys, (narrow, wide))
-    problem = space.problem(Budget(), DropModel(), NONE)
+    problem = space.problem(Budget(), BELIEVED)
     scores = {arc.id: arc.score for arc in problem.arcs}
 
     totals = [sum(scores[name] for name in names(donor)) for donor in toys]
@@ -72,7 +74,7 @@ def test_no_network_has_two_stitches_in_a_row_or_covers_depth_twice_for_gain(
     toys: Toys, narrow: float, wide: float, limit: float, slope: float
 ) -> None:
     space = space_of(toys, (narrow, wide))
-    problem = space.problem(Budget(latency_us=limit), DropModel.of_slope(slope), NONE)
+    problem = space.problem(Budget(latency_us=limit), Believed(DropModel.of_slope(slope), NONE))
 
     for answer in k_best(problem, 5):
         kinds = [">" in arc for arc in answer.arcs]
@@ -83,7 +85,7 @@ def test_no_network_has_two_stitches_in_a_row_or_covers_depth_twice_for_gain(
 
 
 def test_every_stitch_enters_a_node_that_only_a_block_leaves(toys: Toys) -> None:
-    problem = space_of(toys).problem(Budget(), FREE, NONE)
+    problem = space_of(toys).problem(Budget(), FREE_STITCHES)
 
     entered = {arc.head for arc in problem.arcs if ">" in arc.id}
 
@@ -97,9 +99,9 @@ def test_every_stitch_enters_a_node_that_only_a_block_leaves(toys: Toys) -> None
 def test_the_fastest_network_is_bought_with_the_latency_at_hand(toys: Toys) -> None:
     space = space_of(toys)
 
-    pure = assemble(space.problem(Budget(latency_us=100.0), DropModel(), NONE))
-    slow = assemble(space.problem(Budget(latency_us=99.0), DropModel(), NONE))
-    whole = assemble(space.problem(Budget(latency_us=99.0, stitches=0), DropModel(), NONE))
+    pure = assemble(space.problem(Budget(latency_us=100.0), BELIEVED))
+    slow = assemble(space.problem(Budget(latency_us=99.0), BELIEVED))
+    whole = assemble(space.problem(Budget(latency_us=99.0, stitches=0), BELIEVED))
 
     assert pure.arcs == tuple(names(toys[1]))
     assert pure.objective == pytest.approx(0.7)
@@ -114,7 +116,7 @@ def test_limits_bound_what_networks_are_made_of(toys: Toys) -> None:
     macs = sum(block.macs for block in narrow.blocks)
     limits = Budget(None, 2, params, macs)
 
-    answer = assemble(space_of(toys, options=[]).problem(limits, DropModel(), NONE))
+    answer = assemble(space_of(toys, options=[]).problem(limits, BELIEVED))
 
     assert limits.amounts() == (("stitches", 2.0), ("params", float(params)), ("macs", float(macs)))
     assert answer.arcs == tuple(names(narrow))
@@ -153,7 +155,7 @@ def test_a_stitch_takes_its_drop_and_evens_out_skipped_or_repeated_depth(
     option = StitchOption(16, "narrow", narrow.cut(source), "wide", wide.cut(target), 0.6)
     space = space_of(toys, options=[option])
 
-    problem = space.problem(Budget(), DropModel.of_slope(0.5), NONE)
+    problem = space.problem(Budget(), Believed(DropModel.of_slope(0.5), NONE))
 
     (stitch,) = [arc for arc in problem.arcs if ">" in arc.id]
     assert stitch.score == pytest.approx(evened - 0.5 * 0.4)
@@ -176,7 +178,7 @@ def test_a_residual_is_added_to_every_stitch_and_never_makes_time_negative(toys:
 
 
 def test_sizes_are_layers_of_their_own(toys: Toys) -> None:
-    problem = space_of(toys).problem(Budget(), FREE, NONE)
+    problem = space_of(toys).problem(Budget(), FREE_STITCHES)
 
     nodes = {arc.tail for arc in problem.arcs} | {arc.head for arc in problem.arcs}
 
@@ -195,7 +197,7 @@ def test_the_solver_decides_among_input_sizes() -> None:
     space = SearchSpace(sizes, [], plain_model(costs, wholes, 1.0), quality)
 
     chosen = [
-        space.blueprint(assemble(space.problem(budget, FREE, NONE)).arcs).input_size
+        space.blueprint(assemble(space.problem(budget, FREE_STITCHES)).arcs).input_size
         for budget in (
             Budget(latency_us=149.0),
             Budget(latency_us=150.0),
@@ -219,8 +221,12 @@ def test_memory_energy_and_donors_are_costs_where_they_are_limited(toys: Toys) -
     weights = 4 * sum(block.params for block in wide.blocks)
     most = max(wide.activation_bytes(block.start, block.end) for block in wide.blocks)
 
-    free = assemble(space.problem(Budget(memory_bytes=10**9, energy_j=1.0, donors=1), FREE, NONE))
-    tight = assemble(space.problem(Budget(memory_bytes=weights + most - 1, donors=1), FREE, NONE))
+    free = assemble(
+        space.problem(Budget(memory_bytes=10**9, energy_j=1.0, donors=1), FREE_STITCHES)
+    )
+    tight = assemble(
+        space.problem(Budget(memory_bytes=weights + most - 1, donors=1), FREE_STITCHES)
+    )
 
     assert space.blueprint(free.arcs) == Blueprint.pure("wide", 16)
     assert free.cost("memory_bytes") == weights + most

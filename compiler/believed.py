@@ -1,0 +1,23 @@
+"""Believed: the beliefs of a moment, by which networks are predicted that nobody has built."""
+
+from dataclasses import dataclass
+
+from compiler.drop_model import DropModel
+from compiler.latency_model import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What a prediction was made by: the belief of the loop at that moment.
+
+    Attributes:
+        drops: expected drop of a stitch.
+        residual: what a stitch costs beyond its own layer.
+        excess: factors by which memory and energy were taken to exceed their prediction.
+        elsewhere: the residual on other targets, by target.
+    """
+
+    drops: DropModel
+    residual: Interval
+    excess: tuple[tuple[str, float], ...] = ()
+    elsewhere: tuple[tuple[str, Interval], ...] = ()
