@@ -10,9 +10,9 @@ of donors, or sizes of activations that are nested: few cases need a look.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop
+from heapq import heappop, heappush
 from itertools import count
 from math import fsum
 
@@ -70,6 +70,10 @@ class GateSearch:
         self._cuts: list[frozenset[int]] = []
         self._is_apart = True
         self._order = count()
+        opening = [gate.opened_by for gate in apart.gates]
+        self._implied = tuple(
+            frozenset(i for i, others in enumerate(opening) if own <= others) for own in opening
+        )
         self._priced = {
             name for gate in apart.gates for name, cost in problem.arcs[gate.yes].costs if cost
         }
@@ -117,42 +121,47 @@ class GateSearch:
 
     def _best_case(self, deadline: float, ties: Ties) -> Answer | None:
         """The best path over all cases; None where there are too many."""
-        found: list[tuple[int, ...]] = []
-        value = 0
-        waiting, bound = self._solved(_Case(), None, deadline, ties), None
+        found: dict[tuple[int, ...], int] = {}
+        waiting = self._solved(_Case(), None, deadline, ties)
+        if waiting is None:
+            return UNDECIDED
         for _ in range(CASES):
-            if waiting is None:
-                return self._unfinished(found, bound)
-            if not waiting or (found and waiting[0].bound < value):
+            if not waiting or (found and waiting[0].bound < max(found.values())):
                 return self._finished(found, ties)
             solved = heappop(waiting)
             path, bound = self._with_gates(solved.network), solved.bound
             if self.program.fits(path):
                 # Gates that were held open in vain are shut again: it may be worth more.
-                worth = self.program.value(path)
-                value = max(value, worth) if found else worth
-                found.append(path)
-                if worth >= bound:
+                found[path] = self.program.value(path)
+                if found[path] >= bound:
                     continue
-            for case in self._branches(solved):
-                more = self._solved(case, solved, deadline, ties)
-                waiting = None if waiting is None or more is None else [*waiting, *more]
-            heapify(waiting or [])
+            if not self._divide(solved, waiting, deadline, ties):
+                return self._unfinished(found, bound)
         return None
 
-    def _finished(self, found: Sequence[tuple[int, ...]], ties: Ties) -> Answer:
+    def _divide(self, solved: _Solved, waiting: list[_Solved], deadline: float, ties: Ties) -> bool:
+        """Have a case's parts wait in its place; False if time ran out."""
+        for case in self._branches(solved):
+            parts = self._solved(case, solved, deadline, ties)
+            if parts is None:
+                return False
+            for part in parts:
+                heappush(waiting, part)
+        return True
+
+    def _finished(self, found: Mapping[tuple[int, ...], int], ties: Ties) -> Answer:
         if not found:
             return NOTHING
-        value = max(map(self.program.value, found))
-        best = [path for path in found if self.program.value(path) == value]
+        value = max(found.values())
+        best = [path for path, worth in found.items() if worth == value]
         return Answer(self._whole.first_tied(best, ties), value, value, proven=True)
 
-    def _unfinished(self, found: Sequence[tuple[int, ...]], bound: int | None) -> Answer:
+    def _unfinished(self, found: Mapping[tuple[int, ...], int], bound: int) -> Answer:
         """What is known when time is up."""
         if not found:
             return replace(UNDECIDED, bound=bound)
-        best = max(found, key=self.program.value)
-        return Answer(best, self.program.value(best), bound, proven=False)
+        best = max(found, key=lambda path: found[path])
+        return Answer(best, found[best], bound, proven=False)
 
     def _solved(
         self, case: _Case, parent: _Solved | None, deadline: float, ties: Ties
@@ -193,31 +202,22 @@ class GateSearch:
 
     def _propagated(self, case: _Case) -> _Case:
         """The case with what follows: gates opened by what opens others, gates too dear to open."""
-        gates, opened = self._apart.gates, set(case.opened)
-        for gate in case.opened:
-            implied = (i for i, g in enumerate(gates) if gates[gate].opened_by <= g.opened_by)
-            opened.update(implied)
-        closed = set(case.closed)
-        for gate in range(len(gates)):
-            if gate not in opened and self._too_dear({*opened, *self._implied(gate)}):
-                closed.add(gate)
-        return replace(case, opened=frozenset(opened), closed=frozenset(closed))
+        opened = case.opened.union(*(self._implied[gate] for gate in case.opened))
+        free = frozenset(range(len(self._implied))) - opened
+        dear = {gate for gate in free if self._too_dear(opened | self._implied[gate])}
+        return replace(case, opened=opened, closed=case.closed | dear)
 
-    def _implied(self, gate: int) -> list[int]:
-        gates = self._apart.gates
-        return [i for i, g in enumerate(gates) if gates[gate].opened_by <= g.opened_by]
-
-    def _too_dear(self, opened: set[int]) -> bool:
+    def _too_dear(self, opened: frozenset[int]) -> bool:
         limits = self.program.problem.limits
         return any(self._cost(opened, name) > limit for name, limit in limits)
 
-    def _cost(self, gates: Sequence[int] | set[int] | frozenset[int], resource: str) -> float:
+    def _cost(self, gates: frozenset[int], resource: str) -> float:
         arcs = self.program.problem.arcs
         return fsum(arcs[self._apart.gates[gate].yes].cost(resource) for gate in sorted(gates))
 
     def _core(self, case: _Case) -> tuple[Problem | None, list[int]]:
         """The network of a case, with the number in the whole problem of every arc; None: none."""
-        if case.opened & case.closed or self._too_dear(set(case.opened)):
+        if case.opened & case.closed or self._too_dear(case.opened):
             return None, []
         shut = frozenset[int]().union(*(self._apart.gates[i].opened_by for i in case.closed))
         whole, core = self.program.problem, self._apart.core
@@ -250,7 +250,7 @@ class GateSearch:
         free = [i for i, g in enumerate(gates) if used & g.opened_by and i not in case.opened]
         if not free:  # it is over a limit by rounding alone
             return (replace(case, cuts=(*case.cuts, used)),)
-        gate = max(free, key=lambda i: (len(self._implied(i)), len(used & gates[i].opened_by), -i))
+        gate = max(free, key=lambda i: (len(self._implied[i]), len(used & gates[i].opened_by), -i))
         return (
             replace(case, opened=case.opened | {gate}),
             replace(case, closed=case.closed | {gate}),
