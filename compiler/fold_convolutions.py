@@ -72,18 +72,18 @@ def fold_convolutions(edit: GraphEdit) -> int:
 def _read(node: NodeProto, edit: GraphEdit) -> _Conv | None:
     """The convolution, or None if this is none that can be multiplied with another."""
     told, shape = attributes(node), edit.shapes.get(node.output[0])
-    weight = edit.constant(node.input[1]) if node.op_type == "Conv" else None
-    if weight is None or weight.ndim != 4 or shape is None or told.get("group", 1) != 1:
+    parameters = edit.parameters(node) if node.op_type == "Conv" else None
+    if parameters is None or shape is None or told.get("group", 1) != 1:
+        return None
+    weight, bias = parameters
+    if weight.ndim != 4:
         return None
     if told.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         return None
-    bias = edit.constant(node.input[2]) if len(node.input) > 2 else np.zeros(len(weight))
-    if bias is None:
-        return None
     return _Conv(
         node,
-        weight.astype(np.float64),
-        bias.astype(np.float64),
+        weight,
+        bias,
         tuple(told.get("strides", (1, 1))),
         tuple(told.get("pads", (0, 0, 0, 0))),
         tuple(told.get("dilations", (1, 1))),
@@ -112,10 +112,8 @@ def _product(first: _Conv, second: _Conv) -> _Conv:
 
 
 def _write(first: _Conv, folded: _Conv, edit: GraphEdit) -> None:
-    node, name = folded.node, folded.node.input[1]
-    weight = edit.add_constant(name, folded.weight.astype(np.float32))
-    bias = edit.add_constant(f"{name}_bias", folded.bias.astype(np.float32))
-    edit.replace_inputs(node, (first.node.input[0], weight, bias))
+    node = folded.node
+    edit.set_parameters(node, first.node.input[0], folded.weight, folded.bias)
     edit.remove(first.node)
     told = {"strides": folded.strides, "pads": folded.pads, "dilations": folded.dilations}
     kernel = {"kernel_shape": folded.weight.shape[2:], "auto_pad": "NOTSET"}

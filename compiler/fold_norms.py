@@ -38,11 +38,12 @@ def _into_before(node: NodeProto, scale: Array, shift: Array, edit: GraphEdit) -
     conv = edit.producer(node.input[0])
     if conv is None or conv.op_type != "Conv" or not edit.read_once(node.input[0]):
         return 0
-    weight, bias = _parameters(conv, edit)
-    if weight is None or bias is None:
+    parameters = edit.parameters(conv)
+    if parameters is None:
         return 0
+    weight, bias = parameters
     weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
-    _set(conv, weight, bias * scale + shift, edit)
+    edit.set_parameters(conv, conv.input[0], weight, bias * scale + shift)
     edit.remove(node, instead=conv.output[0])
     return 1
 
@@ -52,30 +53,16 @@ def _into_behind(node: NodeProto, scale: Array, shift: Array, edit: GraphEdit) -
     if conv is None or conv.op_type != "Conv" or conv.input[0] != node.output[0]:
         return 0
     told = attributes(conv)
-    weight, bias = _parameters(conv, edit)
+    parameters = edit.parameters(conv)
     pads = any(told.get("pads", ())) or told.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
-    if weight is None or bias is None or (pads and shift.any()):
+    if parameters is None or (pads and shift.any()):
         return 0
+    weight, bias = parameters
     groups = told.get("group", 1)
     inputs = scale.reshape(groups, 1, -1), shift.reshape(groups, 1, -1)
     grouped = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
     added = (grouped.sum(-1) * inputs[1]).sum(-1).reshape(-1)
-    _set(conv, (grouped * inputs[0][..., None]).reshape(weight.shape), bias + added, edit)
+    scaled = (grouped * inputs[0][..., None]).reshape(weight.shape)
+    edit.set_parameters(conv, conv.input[0], scaled, bias + added)
     edit.remove(node, instead=node.input[0])
     return 1
-
-
-def _parameters(conv: NodeProto, edit: GraphEdit) -> tuple[Array | None, Array | None]:
-    """Weight and bias in float64; None for one that is computed."""
-    weight = edit.constant(conv.input[1])
-    if weight is None:
-        return None, None
-    bias = edit.constant(conv.input[2]) if len(conv.input) > 2 else np.zeros(len(weight))
-    return weight.astype(np.float64), None if bias is None else bias.astype(np.float64)
-
-
-def _set(conv: NodeProto, weight: Array, bias: Array, edit: GraphEdit) -> None:
-    name = conv.input[1]
-    made = edit.add_constant(name, weight.astype(np.float32))
-    shift = edit.add_constant(f"{name}_bias", bias.astype(np.float32))
-    edit.replace_inputs(conv, (conv.input[0], made, shift))

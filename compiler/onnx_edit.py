@@ -55,6 +55,21 @@ class GraphEdit:
         tensor = self._initializers.get(value)
         return None if tensor is None else numpy_helper.to_array(tensor)
 
+    def parameters(self, conv: NodeProto) -> tuple[Array, Array] | None:
+        """A convolution's weight and bias in float64, zeros for no bias; None if computed."""
+        weight = self.constant(conv.input[1])
+        if weight is None:
+            return None
+        bias = self.constant(conv.input[2]) if len(conv.input) > 2 else np.zeros(len(weight))
+        return None if bias is None else (weight.astype(np.float64), bias.astype(np.float64))
+
+    def set_parameters(self, conv: NodeProto, source: str, weight: Array, bias: Array) -> None:
+        """Have a convolution read `source`, with this weight and bias in float32."""
+        name = conv.input[1]
+        made = self.add_constant(name, weight.astype(np.float32))
+        shift = self.add_constant(f"{name}_bias", bias.astype(np.float32))
+        self.replace_inputs(conv, (source, made, shift))
+
     def add_constant(self, like: str, array: Array) -> str:
         """Add an initializer; its name is made from that of another value."""
         names = (f"{like}_folded{i or ''}" for i in range(len(self._initializers) + 1))
