@@ -1,7 +1,7 @@
 """`Session`: a finished build, ready to answer; needs no torch and none of the donors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backends.backend import Engine
+from backends.backend import Array, Engine
 from backends.model import ExportedModel
 from backends.registry import get_backend
 from derycc.manifest import Network, check_files, read_manifest
 from derycc.run_template import prepare
 from targets.errors import DataError, UsageError
-from targets.target import Target, get_target
+from targets.target import get_target
 
 Photo = Any
 """A file's path, a PIL image, an array or a tensor: see `Session.__call__`."""
@@ -79,14 +79,14 @@ class Session:
     ) -> None:
         """Take a compiled engine and what the manifest says of its network."""
         self._engine = engine
-        self._network = network
+        self._wants = asdict(network)
         self._names = names
         (self._input,) = model.inputs
 
     @property
     def input_size(self) -> int:
         """Pixels a side of what the network looks at."""
-        return self._network.input_size
+        return int(self._wants["input_size"])
 
     def __call__(self, photo: Photo) -> Answer:
         """Answer to one photograph.
@@ -123,14 +123,14 @@ class Session:
         """Close it."""
         self.close()
 
-    def _prepared(self, photo: Photo) -> Logits:
+    def _prepared(self, photo: Photo) -> Array:
         if isinstance(photo, str | Path):
             photo = _opened(Path(photo))
         if isinstance(photo, Image.Image):
-            return self._cut_out(photo)
+            return prepare(photo, self._wants)
         array = np.asarray(photo)
         if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
-            return self._cut_out(Image.fromarray(array))
+            return prepare(Image.fromarray(array), self._wants)
         wanted = self._input.shape
         if array.dtype == np.float32 and array.shape in (wanted, wanted[1:]):
             return np.ascontiguousarray(array.reshape(wanted))
@@ -139,10 +139,6 @@ class Session:
             f"(height, width, 3), or float32 {wanted} prepared as the network wants it, or a "
             "file's path."
         )
-
-    def _cut_out(self, image: Image.Image) -> Logits:
-        said = self._network
-        return prepare(image, said.input_size, said.crop, said.interpolation, (said.mean, said.std))
 
 
 def _opened(path: Path) -> Image.Image:
@@ -160,7 +156,7 @@ def open_session(build: str | Path, target: str | None) -> Session:
     folder = Path(build)
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    device: Target = get_target(target or manifest.target)
+    device = get_target(target or manifest.target)
     model = ExportedModel.load(folder / "model.onnx")
     names = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
     engine = get_backend(device.backend).compile(model, device)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -30,12 +30,6 @@ def run(build: Path, *words: str, cwd: Path) -> "subprocess.CompletedProcess[str
         check=False,
         timeout=60,
     )
-
-
-def prepared_as(image: Image.Image, network: dict[str, Any]) -> "np.ndarray":
-    statistics = network["mean"], network["std"]
-    shape = network["input_size"], network["crop"], network["interpolation"]
-    return run_template.prepare(image, *shape, statistics)
 
 
 def test_it_prints_the_five_best_labels_of_a_photograph(
@@ -95,7 +89,7 @@ def test_it_prepares_with_what_the_manifest_says(workshop: "Workshop", papers: M
     path = workshop.plain / "1.png"
 
     with Image.open(path) as image:
-        prepared = prepared_as(image, network)
+        prepared = run_template.prepare(image, network)
         expected = wants.transform(image.convert("RGB")).numpy()[None]
     assert prepared.dtype == np.float32
     assert np.abs(prepared - expected).max() < 1e-6
@@ -111,7 +105,7 @@ def test_it_prepares_photographs_of_any_shape_as_derycc_does(
     image = Image.fromarray(random.integers(0, 256, (*shape, 3), dtype=np.uint8))
     wants = Preprocessing(size, crop, interpolation, MEAN, STD)  # type: ignore[arg-type]
 
-    prepared = prepared_as(image, {**asdict(wants)})
+    prepared = run_template.prepare(image, asdict(wants))
 
     expected = wants.transform(image).numpy()[None]
     assert prepared.shape == (1, 3, size, size)
