@@ -13,23 +13,18 @@ machine and the versions.
 
 import argparse
 import json
-import platform
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from backends.registry import get_backend
+from benchmarks.machine import machine
 from compiler.workbench import Workbench
 from derycc.building import Request
 from derycc.console import Bars, milliseconds, percent, stdout
 from derycc.options import default_home
 from derycc.printing import candidate_data
-from derycc.printing_sweep import point_data, summary, sweep_table
+from derycc.printing_sweep import point_data, score_of, summary, sweep_table
 from derycc.session import Options, caution, open_workbench
 from derycc.sweeping import default_budgets, donors_alone, sweep
-from profilers.environment import Environment
 from targets.target import get_target
 
 TARGET = "cpu:threads=1"
@@ -73,7 +68,7 @@ def _measure(bench: Workbench, points: int, candidates: int) -> dict[str, Any]:
     found = sweep(bench, request, budgets, alone)
     rows = [point_data(point) for point in found]
     return {
-        "machine": _machine(),
+        "machine": machine(get_target(TARGET)),
         "sizes": list(bench.settings.sizes),
         "candidates": candidates,
         "images": bench.photographs.digest,
@@ -84,25 +79,13 @@ def _measure(bench: Workbench, points: int, candidates: int) -> dict[str, Any]:
     }
 
 
-def _machine() -> dict[str, object]:
-    environment = Environment.capture(get_target(TARGET), get_backend("ort"))
-    packages = ("torch", "timm", "onnx", "onnxruntime", "ortools")
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "system": platform.system(),
-        "environment": asdict(environment),
-        "versions": {name: version(name) for name in packages},
-    }
-
-
 def _print(found: dict[str, Any]) -> None:
     for donor in found["donors"]:
         name = donor["network"]["segments"][0]["model"]
-        upper_us, held_out = donor["interval_us"][1], donor["held_out"]
-        score = held_out["agreement"] if held_out["top1"] is None else held_out["top1"]
+        upper_us = donor["interval_us"][1]
         print(
             f"{name}: {milliseconds(donor['median_us'])} (to {milliseconds(upper_us)}), "
-            f"{percent(score)} held out"
+            f"{percent(score_of(donor['held_out']))} held out"
         )
     stdout().print(sweep_table(found["points"]))
     for point in found["points"]:

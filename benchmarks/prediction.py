@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks.profiled_blocks import machine, parser, told, write
+from benchmarks.machine import machine
+from benchmarks.profiled_blocks import parser, told, write
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache
 from compiler.chains import exported_network, random_networks

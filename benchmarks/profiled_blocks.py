@@ -4,21 +4,15 @@ import json
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from backends.model import ExportedModel
-from backends.registry import get_backend
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache
 from compiler.donors import Donors
 from compiler.progress import Silent
 from compiler.zoo import open_zoo
-from profilers.environment import Environment
 from profilers.profile import ProfileProgress
-from targets.target import Target
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -43,15 +37,6 @@ def blocks(architectures: Sequence[str], sizes: Sequence[int]) -> list[ExportedM
             for name in donors.names
             for block in donors.dissection(name, size).blocks
         ]
-
-
-def machine(target: Target) -> dict[str, object]:
-    """The date, the environment and the versions, for the result file."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": asdict(Environment.capture(target, get_backend(target.backend))),
-        "versions": {name: version(name) for name in ("numpy", "onnxruntime", "torch", "timm")},
-    }
 
 
 def told(progress: ProfileProgress) -> None:

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from backends.model import ExportedModel
-from benchmarks.profiled_blocks import blocks, machine, parser, told, write
+from benchmarks.machine import machine
+from benchmarks.profiled_blocks import blocks, parser, told, write
 from compiler.demo_zoo import DEMO_DONORS
 from profilers.measurement import Measurement
 from profilers.profile import profile

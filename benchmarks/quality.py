@@ -10,14 +10,12 @@ predicted from all of the former. Beside the drop model stand a constant drop, o
 
 import argparse
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
+from benchmarks.machine import machine
 from compiler.cache import digest
 from compiler.candidates import Photographs
 from compiler.compatibility import StitchOption
@@ -70,7 +68,11 @@ def main() -> None:
         target = get_target("cpu:threads=1")
         bench = Workbench(zoo, target, store, settings, progress, photographs)
         found = _measured(bench, asked.networks, asked.pairs)
-    found |= {"machine": _machine(), "images": [IMAGES.name, asked.images], "size": asked.size}
+    found |= {
+        "machine": machine(bench.target),
+        "images": [IMAGES.name, asked.images],
+        "size": asked.size,
+    }
     _show(found)
     if not asked.smoke:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -86,7 +88,7 @@ def _photographs(count: int) -> Photographs:
 def _measured(bench: Workbench, networks: int, pairs: int) -> dict[str, object]:
     judged = bench.stitch_judge.judge(networks)
     ones = [one.seen for one in judged]
-    model = DropModel.fit(ones)
+    model, halves = DropModel.fit(ones), held_out(ones)
     chosen = _pairs(bench, model, pairs)
     designs = [_network(stitches) for stitches in chosen]
     twos = []
@@ -97,9 +99,9 @@ def _measured(bench: Workbench, networks: int, pairs: int) -> dict[str, object]:
     bench.progress.finish()
     return {
         "photographs": len(bench.photographs.choosing),
-        "one_stitch": _rows([one.network for one in judged], ones, held_out(ones).predicted),
+        "one_stitch": _rows([one.network for one in judged], ones, halves.predicted),
         "two_stitches": _rows(designs, twos, list(map(model.expected, twos))),
-        "held_out_half": [asdict(one) for one in held_out(ones).accuracies],
+        "held_out_half": [asdict(one) for one in halves.accuracies],
         "two_from_one": [asdict(one) for one in transferred(ones, twos)],
         "model": asdict(model),
         "quality_order": {
@@ -120,7 +122,7 @@ def _pairs(
         if a.target_model == b.source_model and b.source.depth - a.target.depth >= LEAST_MIDDLE
     ]
     joined.sort(key=lambda pair: digest(*map(option_id, pair)))
-    quality = {key: one.score for key, one in bench.judged_donors.items()}
+    quality = bench.donor_quality
 
     def expected(pair: tuple[StitchOption, StitchOption]) -> float:
         drops = sum(model.drop(StitchFeatures.of(option)) for option in pair)
@@ -138,7 +140,7 @@ def _network(stitches: Sequence[StitchOption]) -> Blueprint:
 
 
 def _judged(bench: Workbench, stitches: Sequence[StitchOption]) -> DropObservation:
-    quality = {key: one.score for key, one in bench.judged_donors.items()}
+    quality = bench.donor_quality
     measured = bench.candidates.quality(_network(stitches)).score
     features = tuple(map(StitchFeatures.of, stitches))
     return DropObservation(features, promised(stitches, quality), measured)
@@ -165,15 +167,6 @@ def _orders(
     alike = [-sum(stitch.dissimilar for stitch in one.stitches) for one in seen]
     measured = [one.measured for one in seen]
     return {"naswot": spearman(naswot, measured), "similarity": spearman(alike, measured)}
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "timm", "scipy")},
-    }
 
 
 def _show(found: dict[str, object]) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.profiled_blocks import blocks, machine, parser, told, write
+from benchmarks.machine import machine
+from benchmarks.profiled_blocks import blocks, parser, told, write
 from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.protocol import Protocol

@@ -9,13 +9,9 @@ The baseline of stitching without training: the demo zoo, stitches fitted on the
 
 import argparse
 import json
-import platform
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-from backends.registry import get_backend
+from benchmarks.machine import machine
 from derycc.building import Request
 from derycc.console import Bars, stdout
 from derycc.options import default_home
@@ -24,7 +20,6 @@ from derycc.printing_profile import profile_data
 from derycc.printing_sweep import point_data, sweep_table
 from derycc.session import Options, open_workbench
 from derycc.sweeping import default_budgets, donors_alone, sweep
-from profilers.environment import Environment
 from targets.target import get_target
 
 IMAGES = Path(__file__).resolve().parent.parent.parent / "shared" / "images"
@@ -54,7 +49,7 @@ def main() -> None:
         budgets = default_budgets(bench, request, alone, arguments.points)
         points = sweep(bench, request, budgets, alone)
         found = {
-            "machine": _machine(),
+            "machine": machine(get_target(TARGET)),
             "images": {"calibration": CALIBRATION.name, "judges": JUDGES.name},
             "profile": profile_data(bench),
             "donors": [candidate_data(candidate) for candidate in alone],
@@ -79,17 +74,6 @@ def main() -> None:
     path = RESULTS / "sweep_imagenet.json"
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"written to {path.relative_to(RESULTS.parent.parent)}")
-
-
-def _machine() -> dict[str, object]:
-    environment = Environment.capture(get_target(TARGET), get_backend("ort"))
-    packages = ("torch", "timm", "onnx", "onnxruntime", "ortools")
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "system": platform.system(),
-        "environment": asdict(environment),
-        "versions": {name: version(name) for name in packages},
-    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""A latency model of known costs: for tests of what is built on one."""
+"""Stitches of known fit, and a latency model of known costs: for tests of what is built on them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from compiler.compatibility import PairRule, StitchOption
+from compiler.dissection import Dissection
 from compiler.latency_model import Interval, LatencyModel
 from compiler.parts import DonorParts
 from profilers.context import Context
@@ -29,3 +31,16 @@ def plain_model(
     alone = PartCosts(measured, {"stitch": stitch})
     predictor = LatencyPredictor(alone, Context(), Deviations(alone, (), ()))
     return LatencyModel(predictor, donors, wholes, error)
+
+
+def stitches_between(donors: Sequence[Dissection]) -> list[StitchOption]:
+    """Every stitch between two donors at 16 px that the usual rule allows, each with R2 0.9."""
+    rule = PairRule()
+    return [
+        StitchOption(16, left.name, source, right.name, target, 0.9)
+        for left in donors
+        for right in donors
+        for source in left.cuts
+        for target in right.cuts
+        if left is not right and rule.allows(source, target)
+    ]

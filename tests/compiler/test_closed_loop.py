@@ -10,7 +10,6 @@ from compiler.assembly import assemble
 from compiler.belief import Belief
 from compiler.candidates import Candidate, Judged
 from compiler.closed_loop import PATIENCE, ClosedLoop
-from compiler.compatibility import PairRule, StitchOption
 from compiler.dissection import Dissection
 from compiler.drop_model import DropModel
 from compiler.effort import Effort
@@ -24,7 +23,7 @@ from profilers.measurement import Measurement
 from targets.amounts import enough_text
 from targets.budget import Budget
 from targets.errors import InfeasibleError
-from tests.compiler.latency_cases import plain_model
+from tests.compiler.latency_cases import plain_model, stitches_between
 
 Toys = tuple[Dissection, Dissection]
 
@@ -56,15 +55,7 @@ class Pretended:
 
 def space_of(toys: Toys) -> SearchSpace:
     """Narrow takes 50 us and is right half the time, wide takes 100 us and is right at 0.7."""
-    rule = PairRule()
-    options = [
-        StitchOption(16, left.name, source, right.name, target, 0.9)
-        for left in toys
-        for right in toys
-        for source in left.cuts
-        for target in right.cuts
-        if left is not right and rule.allows(source, target)
-    ]
+    options = stitches_between(toys)
     blocks = {
         b.name: Interval(cost, cost)
         for d, cost in zip(toys, (10.0, 20.0), strict=True)

@@ -13,7 +13,6 @@ from compiler.belief import Belief
 from compiler.believed import Believed
 from compiler.candidates import Candidate
 from compiler.closed_loop import ClosedLoop
-from compiler.compatibility import PairRule, StitchOption
 from compiler.dissection import Dissection
 from compiler.drop_model import DropModel
 from compiler.elsewhere import NO_RESIDUAL
@@ -24,7 +23,7 @@ from compiler.search_space import SearchSpace
 from profilers.measurement import Measurement
 from targets.budget import Budget
 from targets.errors import InfeasibleError
-from tests.compiler.latency_cases import plain_model
+from tests.compiler.latency_cases import plain_model, stitches_between
 from tests.compiler.test_closed_loop import Pretended, by_stitches
 
 BOX = "box:threads=2"
@@ -33,15 +32,7 @@ Toys = tuple[Dissection, Dissection]
 
 def space_of(toys: Toys, here: tuple[float, float], there: tuple[float, float]) -> SearchSpace:
     """What narrow and wide take whole on each of two targets; wide is the better one."""
-    rule = PairRule()
-    options = [
-        StitchOption(16, left.name, source, right.name, target, 0.9)
-        for left in toys
-        for right in toys
-        for source in left.cuts
-        for target in right.cuts
-        if left is not right and rule.allows(source, target)
-    ]
+    options = stitches_between(toys)
     blocks = {b.name: Interval(1.0, 1.0) for d in toys for b in d.blocks}
     first, second = (
         plain_model(
