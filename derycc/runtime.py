@@ -145,7 +145,7 @@ def _opened(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"Cannot read {path} as a photograph ({error}). Give a JPEG, PNG or WebP file."
         ) from error
