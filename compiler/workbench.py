@@ -20,6 +20,7 @@ from compiler.journal import Journal
 from compiler.judged_stitches import JudgedStitches
 from compiler.latency_model import LatencyModel
 from compiler.network import Blueprint
+from compiler.path_score import QualityOf
 from compiler.progress import Progress
 from compiler.search_space import SearchSpace
 from compiler.similarity_table import SimilarityTable
@@ -189,6 +190,11 @@ class Workbench:
         self.progress.finish()
         return found
 
+    @property
+    def donor_quality(self) -> QualityOf:
+        """The score of every uncut donor at every input size."""
+        return {key: judged.score for key, judged in self.judged_donors.items()}
+
     @cached_property
     def options(self) -> tuple[StitchOption, ...]:
         """The stitches offered to the solver, at all sizes."""
@@ -198,8 +204,7 @@ class Workbench:
     def space(self) -> SearchSpace:
         """The networks that can be assembled."""
         self._check_classes()
-        latency = self.latency_model
-        quality = {key: judged.score for key, judged in self.judged_donors.items()}
+        latency, quality = self.latency_model, self.donor_quality
         dissections = [
             self.donors.dissection(name, size)
             for size in self.settings.sizes
@@ -230,7 +235,7 @@ class Workbench:
     def stitch_judge(self) -> StitchJudge:
         """Measures more of them; needs no profile."""
         self._check_classes()
-        quality = {key: judged.score for key, judged in self.judged_donors.items()}
+        quality = self.donor_quality
         return StitchJudge(
             self.options, quality, self.candidates, self.judged_stitches, self.progress
         )

@@ -60,6 +60,11 @@ class Request:
             )
 
     @property
+    def latencies(self) -> tuple[str | None, ...]:
+        """The budget on every target, the one that is searched for first."""
+        return (self.latency, *(one.latency for one in self.also))
+
+    @property
     def effort(self) -> Effort:
         """What the search may spend."""
         return Effort(self.candidates, self.per_round, self.seconds)
@@ -309,7 +314,7 @@ def _asked(request: Request) -> str:
 
 def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
     """What a build would do; measures nothing."""
-    for text in (request.latency, *(one.latency for one in request.also)):
+    for text in request.latencies:
         parsed = None if text is None else parse_latency(text)
         if isinstance(parsed, LatencyShare):
             bench.zoo.find(parsed.model)
@@ -320,8 +325,7 @@ def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
         f"input sizes {', '.join(map(str, bench.settings.sizes))} px.",
         f"Donors: {', '.join(name for name in bench.zoo.names if name not in excluded)}.",
     ]
-    texts = (request.latency, *(one.latency for one in request.also))
-    for text, one in zip(texts, bench.everywhere, strict=True):
+    for text, one in zip(request.latencies, bench.everywhere, strict=True):
         where = f"On {one.target}: " if request.also else ""
         lines.append(where + _to_measure(text, one))
     if request.dery is not None:

@@ -124,9 +124,8 @@ def separate_builds(
         beside = folder.parent
     else:
         return ()
-    texts = (request.latency, *(one.latency for one in request.also))
     found = []
-    for text, there in zip(texts, bench.everywhere, strict=True):
+    for text, there in zip(request.latencies, bench.everywhere, strict=True):
         target = str(there.target)
         own = beside / folder_name(target)
         if (papers := known(own)) is not None:

@@ -9,6 +9,7 @@ from compiler.drop_accuracy import LEAST, Accuracy
 from compiler.drop_model import DropModel
 from derycc.console import percent, table
 from derycc.judging import JudgedDrop, JudgedZoo
+from derycc.session import usual_error
 
 WAYS = {
     "model": "drop model",
@@ -49,7 +50,7 @@ def judge_lines(found: JudgedZoo) -> list[str]:
             f"Too few networks to hold half of them out: judge at least {LEAST} to see how well "
             "drops are predicted."
         )
-    error = 100 * (0.8 * 0.2 / found.photographs) ** 0.5
+    error = usual_error(found.photographs)
     lines.append(
         f"Each network was judged by {found.photographs} photographs: its drop has a standard "
         f"error of about {error:.0f} points. More photographs (--data) make it smaller."

@@ -49,8 +49,8 @@ def _row(point: dict[str, Any]) -> tuple[str, ...]:
         _latency(point["median_us"], upper_us),
         "yes" if point["within_budget"] else "NO",
         percent(point["expected"]),
-        percent(_score(point["calibration"])),
-        percent(_score(held_out)),
+        percent(score_of(point["calibration"])),
+        percent(score_of(held_out)),
         alone,
         point["certificate_text"],
         point["name"],
@@ -65,7 +65,7 @@ def summary(points: Sequence[dict[str, Any]]) -> str:
     codes = "".join(f", {count} refused with exit code {code}" for code, count in refused.items())
     lines = f"{kept} of {len(points)} budgets kept by what was built and measured{codes}."
     gains = [
-        100 * (_score(point["held_out"]) - point["best_donor"]["held_out"])
+        100 * (score_of(point["held_out"]) - point["best_donor"]["held_out"])
         for point in built
         if point["best_donor"] is not None
     ]
@@ -86,8 +86,8 @@ def _latency(median_us: float, upper_us: float) -> str:
     return f"{milliseconds(median_us)} ({upper_us / 1000:.2f})"
 
 
-def _score(judged: dict[str, Any]) -> float:
-    """Top-1, or agreement where there are no labels."""
+def score_of(judged: dict[str, Any]) -> float:
+    """Of a quality as plain data: top-1, or agreement where there are no labels."""
     top1 = judged["top1"]
     return float(judged["agreement"] if top1 is None else top1)
 

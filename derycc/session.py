@@ -191,12 +191,17 @@ def caution(photographs: Photographs) -> str | None:
     few = len(photographs.held_out)
     if few >= FEW_IMAGES:
         return None
-    error = 100 * (0.8 * 0.2 / few) ** 0.5
     return (
-        f"Quality is measured on {few} held-out photographs (standard error about {error:.0f} "
+        f"Quality is measured on {few} held-out photographs (standard error about "
+        f"{usual_error(few):.0f} "
         f"points): enough to see that a network works, too few for a claim. Use --data with at "
         f"least {2 * FEW_IMAGES} labelled photographs of your own task."
     )
+
+
+def usual_error(images: int) -> float:
+    """Standard error, in points, of a share of 80 percent that is counted on so many images."""
+    return float(100 * (0.8 * 0.2 / images) ** 0.5)
 
 
 def labelled(images: ImageSet) -> bool:

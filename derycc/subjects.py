@@ -109,8 +109,8 @@ def _own_sizes(zoo: Zoo) -> tuple[int, ...]:
 
 def _recorded_sizes(manifest: Manifest) -> tuple[int, ...]:
     """The sizes at which its zoo was profiled for a build; none where nobody noted them."""
-    searched = manifest.session is not None and manifest.network.recipe is None
-    return manifest.session.sizes if manifest.session and searched else ()
+    session = manifest.session
+    return () if session is None or manifest.network.recipe is not None else session.sizes
 
 
 def _with(size: int, sizes: Sequence[int]) -> tuple[int, ...]:

@@ -2,16 +2,16 @@
 
 from sqlalchemy.exc import SQLAlchemyError
 
+_ELSEWHERE = "Name another store by --store or another folder by --home, that can be written."
 _REMEDIES = {
     "not a database": "Name a store of derycc by --store; a file that 'derycc store export' wrote "
     "is read by 'derycc store import'.",
     "malformed": "Move the damaged file away and profile again, or merge an older copy of it.",
-    "readonly": "Name another store by --store or another folder by --home, that can be written.",
-    "read-only": "Name another store by --store or another folder by --home, that can be written.",
+    "readonly": _ELSEWHERE,
+    "read-only": _ELSEWHERE,
     "full": "Make room on the disk, or name a store on another one by --store.",
     "this derycc knows": "Update derycc.",
-    "unable to open": "Name another store by --store or another folder by --home, that can be "
-    "written.",
+    "unable to open": _ELSEWHERE,
     "connection": "Start the server, or name another store by --store.",
 }
 _ANY = "Name another store by --store, or move a damaged file away and profile again."

@@ -238,19 +238,17 @@ def store_check(
 
 def _read(home: Path, store: str | None) -> AbstractContextManager["CostStore"]:
     """The store that is meant, for a command that only looks at it."""
-    from derycc.session import COSTS
     from profilers.store_reading import read_store
 
-    return read_store(store or home / COSTS)
+    return read_store(_where(home, store))
 
 
 @contextmanager
 def _made(home: Path, store: str | None, dry: bool) -> Iterator["CostStore"]:
     """The store that is meant, made if it is not there; one that stays empty is taken away."""
-    from derycc.session import COSTS
     from profilers.database import is_url
 
-    where = store or home / COSTS
+    where = _where(home, store)
     is_new = not is_url(where) and not Path(where).exists()
     try:
         with _open(home, store, create=not dry) as opened:
@@ -274,7 +272,12 @@ def _holds_nothing(where: Path) -> bool:
 
 def _open(home: Path, store: str | None, create: bool = False) -> "CostStore":
     """The store that is meant, to be written; only a command that fills it makes one."""
-    from derycc.session import COSTS
     from profilers.store import CostStore
 
-    return CostStore(store or home / COSTS, create=create)
+    return CostStore(_where(home, store), create=create)
+
+
+def _where(home: Path, store: str | None) -> str | Path:
+    from derycc.session import Options
+
+    return Options(home, store=store).costs
