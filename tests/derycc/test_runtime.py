@@ -108,6 +108,16 @@ def test_what_is_no_photograph_is_refused(session: Session, workshop: "Workshop"
         session("none.png")
 
 
+def test_a_damaged_picture_is_refused(session: Session, photo: Path, tmp_path: Path) -> None:
+    content = photo.read_bytes()
+    second = content.index(b"IDAT") + 4
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(content[:second] + bytes(64) + content[second + 64 :])
+
+    with pytest.raises(DataError, match=r"damaged\.png as a photograph"):
+        session(damaged)
+
+
 @pytest.mark.parametrize(
     "array",
     [np.zeros((1, 3, 5, 5), np.float32), np.zeros((64, 64), np.uint8), np.zeros((3, 64, 64))],
