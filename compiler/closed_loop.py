@@ -10,6 +10,7 @@ interval; or when candidates or time are used up.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isclose
 
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.belief import Belief
@@ -140,6 +141,9 @@ class ClosedLoop:
         blueprint = self._space.blueprint
         if best.found and blueprint(best.arcs) == blueprint(alone.arcs):
             return best  # with what is proven of it among all networks, not among whole donors
+        if best.status == "optimal" and isclose(best.objective or 0.0, alone.objective or 0.0):
+            # As good as the best of all: sums of shares are no more exact than this.
+            return replace(alone, status="optimal", bound=best.bound, gap=best.gap)
         return replace(alone, status="feasible", bound=best.bound, gap=None)
 
     def _round(self, limits: Budget, answers: Answers, trials: list[Trial], most: int) -> None:

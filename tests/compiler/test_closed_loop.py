@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from compiler.assembly import assemble
+from compiler import closed_loop
+from compiler.assembly import Assembly, assemble
 from compiler.belief import Belief
 from compiler.candidates import Candidate, Judged
 from compiler.closed_loop import PATIENCE, ClosedLoop
@@ -15,6 +17,7 @@ from compiler.drop_model import DropModel
 from compiler.effort import Effort
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
+from compiler.problem import Problem
 from compiler.progress import Silent
 from compiler.quality import Quality
 from compiler.search_space import SearchSpace
@@ -53,7 +56,7 @@ class Pretended:
         return self.make(blueprint)
 
 
-def space_of(toys: Toys) -> SearchSpace:
+def space_of(toys: Toys, narrow: float = 0.5, wide: float = 0.7) -> SearchSpace:
     """Narrow takes 50 us and is right half the time, wide takes 100 us and is right at 0.7."""
     options = stitches_between(toys)
     blocks = {
@@ -63,7 +66,7 @@ def space_of(toys: Toys) -> SearchSpace:
     }
     wholes = {("narrow", 16): Interval(50.0, 50.0), ("wide", 16): Interval(100.0, 100.0)}
     model = plain_model(blocks, wholes, 1.0)
-    return SearchSpace(toys, options, model, {("narrow", 16): 0.5, ("wide", 16): 0.7})
+    return SearchSpace(toys, options, model, {("narrow", 16): narrow, ("wide", 16): wide})
 
 
 def loop_of(space: SearchSpace, candidates: Pretended, belief: Belief | None = None) -> ClosedLoop:
@@ -208,6 +211,25 @@ def test_the_best_whole_donor_is_always_tried(toys: Toys) -> None:
     assert (best.order, best.assembly.status) == (0, "feasible")
     assert best.assembly.bound is not None
     assert best.assembly.bound > best.expected
+
+
+def test_a_donor_that_is_as_good_as_another_is_proven_best(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tied(problem: Problem, **options: Any) -> Assembly:
+        """Where all networks compete, the other of two that are equally good, as rounding may."""
+        found = assemble(problem, **options)
+        if dict(problem.limits)["stitches"] == 0 or options["forbid"]:
+            return found
+        return assemble(problem, **{**options, "forbid": [frozenset(found.arcs)]})
+
+    monkeypatch.setattr(closed_loop, "assemble", tied)
+    loop = loop_of(space_of(toys, 0.7, 0.7), Pretended(lambda _: 0.7, lambda _: 50.0))
+
+    (trial,) = loop.search(Budget(latency_us=120.0, stitches=2)).trials
+
+    assert (trial.assembly.status, trial.assembly.gap) == ("optimal", 0.0)
+    assert trial.candidate.blueprint == Blueprint.pure("narrow", 16)
 
 
 def test_a_real_search_ends_within_its_budget(bench: Workbench) -> None:
