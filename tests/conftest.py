@@ -1,4 +1,4 @@
-"""What all tests share: no targets of the user's, and a real PostgreSQL server for those that ask.
+"""What all tests share: no targets of the user's, whole floats, and PostgreSQL for those that ask.
 
 Tests marked `postgres` are skipped where the server cannot be had.
 """
@@ -8,6 +8,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,18 @@ def no_targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DERYCC_TARGETS", str(tmp_path_factory.getbasetemp() / "no-targets"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def whole_floats() -> None:
+    """Undo what a runtime of an earlier test did to this thread: flush subnormal numbers to zero.
+
+    Hypothesis refuses to draw floats then, in whichever test happens to come next.
+    """
+    if sys.float_info.min * 0.5 == 0.0:
+        from torch import set_flush_denormal
+
+        set_flush_denormal(False)
 
 
 # --- a PostgreSQL server ----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from compiler.standing import PRIOR_ERROR, sampling_error
 from targets.errors import UsageError
 
 MET = Met(1000.0, 900.0, 950.0, 30, None)
-SHARES = st.floats(0, 1)
+SHARES = st.floats(0, 1, allow_subnormal=False)
 
 
 def quality(reached: float, promised: float | None, proof: Any = "optimal") -> Standing:
