@@ -18,7 +18,7 @@ from compiler.elsewhere import HERE, NO_RESIDUAL, Models, Residuals
 from compiler.footprint import Calibration, Footprints
 from compiler.latency_model import Interval, LatencyModel, total
 from compiler.network import Blueprint, Segment
-from compiler.path_score import QualityOf, block_score, evened
+from compiler.path_score import QualityOf, block_score, evened, rounded
 from compiler.problem import Amounts, Arc, Problem
 from compiler.stitch_features import StitchFeatures
 from targets.budget import LATENCY, Budget, latency_on
@@ -206,7 +206,7 @@ class SearchSpace:
     def _score(self, step: Step, drops: DropModel) -> float:
         if isinstance(step, Block):
             return block_score(step, self._quality)
-        return evened(step, self._quality) - drops.drop(StitchFeatures.of(step))
+        return rounded(evened(step, self._quality) - drops.drop(StitchFeatures.of(step)))
 
 
 def option_id(option: StitchOption) -> str:

@@ -1,20 +1,24 @@
 """Path score: pure donors score themselves, and depth counts once."""
 
+from itertools import permutations
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.assembly import assemble
 from compiler.believed import Believed
 from compiler.compatibility import StitchOption
-from compiler.dissection import Dissection
+from compiler.dissection import Dissection, dissect
 from compiler.drop_model import FREE, DropModel
 from compiler.latency_model import Interval
+from compiler.network import Blueprint
 from compiler.path_score import block_score, evened, promised
 from compiler.search_space import SearchSpace
 from compiler.single_stitches import single_stitch
 from targets.budget import Budget
-from tests.compiler.latency_cases import plain_model
+from tests.compiler.conftest import Toy, ToyUnit
+from tests.compiler.latency_cases import plain_model, stitches_between
 from tests.compiler.stitch_cases import every_option
 
 Toys = tuple[Dissection, Dissection]
@@ -29,9 +33,45 @@ def quality_of(narrow: float, wide: float) -> dict[tuple[str, int], float]:
 def test_the_blocks_of_a_donor_score_its_quality(toys: Toys, narrow: float, wide: float) -> None:
     quality = quality_of(narrow, wide)
 
-    totals = [sum(block_score(block, quality) for block in donor.blocks) for donor in toys]
+    totals = [sum(steps(block_score(block, quality)) for block in donor.blocks) for donor in toys]
 
-    assert totals == [pytest.approx(narrow, abs=1e-12), pytest.approx(wide, abs=1e-12)]
+    assert totals == [steps(round(narrow, 9)), steps(round(wide, 9))]
+
+
+def steps(score: float) -> int:
+    """A score in the decimals that it is told in; it has no more of them."""
+    assert score == round(score, 9)
+    return round(score * 1e9)
+
+
+@pytest.fixture(scope="module")
+def longer() -> Dissection:
+    """A donor of seven units, where the toys have four: its shares of depth are others."""
+    toy = Toy(8, seed=3)
+    toy.blocks.extend(ToyUnit(16, 16, 1) for _ in range(3))
+    return dissect(toy.eval(), 16, "deeper")
+
+
+@given(quality=share)
+@settings(max_examples=80, deadline=None)
+def test_donors_of_equal_quality_tie_and_the_faster_one_wins_in_any_order(
+    toys: Toys, longer: Dissection, quality: float
+) -> None:
+    donors = (*toys, longer)
+    latency = {"narrow": 90.0, "wide": 70.0, "deeper": 80.0}
+    blocks = {b.name: Interval(10.0, 10.0) for donor in donors for b in donor.blocks}
+    wholes = {(name, 16): Interval(us, us) for name, us in latency.items()}
+    model = plain_model(blocks, wholes, 1.0)
+    options, qualities = stitches_between(donors), dict.fromkeys(wholes, quality)
+
+    for order in permutations(donors):
+        space = SearchSpace(order, options[:: 1 - 2 * (order[0] is longer)], model, qualities)
+        problem = space.problem(Budget(), Believed(DropModel.of_slope(0.5), Interval(0, 0)))
+
+        answer = assemble(problem)
+
+        assert space.blueprint(answer.arcs) == Blueprint.pure("wide", 16)
+        assert answer.objective == pytest.approx(quality, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,22 @@
 """Workbench: every step is made once, and what was made before is read back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from compiler.assembly import assemble
 from compiler.belief import Belief
 from compiler.candidates import Photographs
 from compiler.closed_loop import ClosedLoop
 from compiler.compatibility import PairRule
 from compiler.progress import Silent
+from compiler.search_space import option_id
 from compiler.workbench import Settings, Workbench
-from compiler.zoo import open_zoo
+from compiler.zoo import Zoo, open_zoo
 from profilers.protocol import Protocol
 from profilers.store import CostStore
+from targets.budget import Budget
 from targets.errors import DataError
 from targets.target import get_target
 
@@ -53,6 +57,22 @@ def test_stitch_options_are_read_back_equal(
     assert again == options
     assert {option.size for option in options} == {64}
     assert all(bench.settings.rule.allows(o.source, o.target) for o in options)
+
+
+def test_no_order_of_donors_changes_stitches_or_the_solver_s_answer(
+    bench: Workbench, photographs: Photographs, tmp_path: Path
+) -> None:
+    zoo = Zoo(bench.zoo.models[::-1])
+    settings = replace(bench.settings, home=tmp_path)
+    turned = Workbench(zoo, bench.target, bench.store, settings, Silent(), photographs)
+    budget = Budget(latency_us=1200.0, stitches=1)
+
+    answers = [assemble(one.loop(one.belief()).problem(budget)) for one in (bench, turned)]
+
+    assert turned.reference == bench.reference
+    assert {option_id(o): o for o in turned.options} == {option_id(o): o for o in bench.options}
+    assert answers[0].found
+    assert answers[0].arcs == answers[1].arcs
 
 
 def test_the_space_has_every_block_and_every_option(bench: Workbench) -> None:
