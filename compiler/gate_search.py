@@ -9,9 +9,11 @@ of donors, or sizes of activations that are nested: few cases need a look.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import ROUND_CEILING, Decimal
 from heapq import heappop, heappush
 from itertools import count
 from math import fsum
@@ -69,6 +71,8 @@ class GateSearch:
         self._workers = workers
         self._cuts: list[frozenset[int]] = []
         self._is_apart = True
+        self._found: dict[tuple[int, ...], int] = {}
+        self._bound: int | None = None
         self._order = count()
         opening = [gate.opened_by for gate in apart.gates]
         self._implied = tuple(
@@ -84,13 +88,15 @@ class GateSearch:
         return self._whole.program
 
     def best(self, seconds: float, ties: Ties) -> Answer:
-        """As `PathSearch.best`."""
+        """As `PathSearch.best`; whatever part of the search ran out of time, the best it found."""
         deadline = time.monotonic() + seconds
-        if self._is_apart and self._priced.isdisjoint(ties):
-            answer = self._best_case(deadline, ties)
-            if answer is not None:
-                return answer
-        return self._whole.best(deadline - time.monotonic(), ties)
+        if not self._is_apart or not self._priced.isdisjoint(ties):
+            return self._whole.best(seconds, ties)
+        self._found, self._bound = {}, None
+        answer = self._best_case(deadline, ties)
+        if answer is None:
+            answer = self._whole.best(deadline - time.monotonic(), ties)
+        return answer if answer.proven else self._best_known(answer)
 
     def forbid(self, arcs: frozenset[int]) -> None:
         """As `PathSearch.forbid`."""
@@ -121,22 +127,20 @@ class GateSearch:
 
     def _best_case(self, deadline: float, ties: Ties) -> Answer | None:
         """The best path over all cases; None where there are too many."""
-        found: dict[tuple[int, ...], int] = {}
         waiting = self._solved(_Case(), None, deadline, ties)
         if waiting is None:
             return UNDECIDED
         for _ in range(CASES):
-            if not waiting or (found and waiting[0].bound < max(found.values())):
-                return self._finished(found, ties)
+            if not waiting or waiting[0].bound < max(self._found.values(), default=-math.inf):
+                return self._finished(ties)
             solved = heappop(waiting)
-            path, bound = self._with_gates(solved.network), solved.bound
-            if self.program.fits(path):
-                # Gates that were held open in vain are shut again: it may be worth more.
-                found[path] = self.program.value(path)
-                if found[path] >= bound:
-                    continue
+            self._bound = solved.bound
+            path = self._with_gates(solved.network)
+            # Gates that were held open in vain are shut again: it may be worth more.
+            if self._found.get(path, -math.inf) >= solved.bound:
+                continue
             if not self._divide(solved, waiting, deadline, ties):
-                return self._unfinished(found, bound)
+                return UNDECIDED
         return None
 
     def _divide(self, solved: _Solved, waiting: list[_Solved], deadline: float, ties: Ties) -> bool:
@@ -149,19 +153,30 @@ class GateSearch:
                 heappush(waiting, part)
         return True
 
-    def _finished(self, found: Mapping[tuple[int, ...], int], ties: Ties) -> Answer:
-        if not found:
-            return NOTHING
-        value = max(found.values())
-        best = [path for path, worth in found.items() if worth == value]
-        return Answer(self._whole.first_tied(best, ties), value, value, proven=True)
+    def _note(self, network: tuple[int, ...]) -> None:
+        """Keep a network of any case that is within the limits with the gates that it opens."""
+        path = self._with_gates(network)
+        if self.program.fits(path):
+            self._found[path] = self.program.value(path)
 
-    def _unfinished(self, found: Mapping[tuple[int, ...], int], bound: int) -> Answer:
-        """What is known when time is up."""
+    def _best_known(self, answer: Answer) -> Answer:
+        """An answer without proof, or the best network of any case; the sharper of two bounds."""
+        found = dict(self._found)
+        if answer.path is not None:
+            found[answer.path] = answer.value
+        bounds = [bound for bound in (answer.bound, self._bound) if bound is not None]
+        bound = min(bounds) if bounds else None
         if not found:
             return replace(UNDECIDED, bound=bound)
         best = max(found, key=lambda path: found[path])
-        return Answer(best, found[best], bound, proven=False)
+        return Answer(best, found[best], None if bound is None else max(bound, found[best]), False)
+
+    def _finished(self, ties: Ties) -> Answer:
+        if not self._found:
+            return NOTHING
+        value = max(self._found.values())
+        best = [path for path, worth in self._found.items() if worth == value]
+        return Answer(self._whole.first_tied(best, ties), value, value, proven=True)
 
     def _solved(
         self, case: _Case, parent: _Solved | None, deadline: float, ties: Ties
@@ -182,11 +197,20 @@ class GateSearch:
             if cut <= position.keys():
                 search.forbid(frozenset(position[number] for number in cut))
         answer = search.best(deadline - time.monotonic(), ties)
+        network = tuple(numbers[index] for index in answer.path or ())
+        if network:
+            self._note(network)
         if not answer.proven:
+            if parent is None and answer.bound is not None:
+                self._bound = self._steps(search.program.bound(answer.bound))
             return None
-        if answer.path is None:
-            return []
-        return [self._ranked(case, tuple(numbers[index] for index in answer.path))]
+        return [self._ranked(case, network)] if network else []
+
+    def _steps(self, score: float) -> int:
+        """The least integer value above that of a score, whichever program it was found in."""
+        sign = 1 if self.program.problem.sense == "maximize" else -1
+        scaled = sign * Decimal(repr(score)).scaleb(self.program.grid.digits)
+        return int(scaled.to_integral_value(ROUND_CEILING)) + 1
 
     def _ranked(self, case: _Case, network: tuple[int, ...]) -> _Solved:
         paid = (self._apart.gates[gate].yes for gate in sorted(case.opened))

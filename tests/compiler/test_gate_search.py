@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.assembly import assemble, cheapest, k_best
+from compiler.assembly import Assembly, assemble, cheapest, k_best
 from compiler.constraints import constrained
 from compiler.front import front
 from compiler.gate_search import GateSearch, search_for
@@ -142,10 +142,65 @@ def test_less_of_what_gates_cost_can_be_what_breaks_ties_or_is_looked_for() -> N
     assert cheapest(problem, "memory").arcs == ("plain", "g no")
 
 
-def test_without_time_nothing_is_claimed() -> None:
-    answer = assemble(small(gate("g", "a1")), time_limit_s=1e-9)
+class Clock:
+    """A clock that goes on by a second whenever it is read, so that time runs out at one place."""
 
-    assert (answer.status, answer.arcs, answer.bound) == ("unknown", (), None)
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def stopped(problem: Problem, ticks: int, forbid: Sequence[frozenset[str]] = ()) -> Assembly:
+    """The answer when the clock has been read so many times."""
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("assembly", "gate_search", "path_search"):
+            patch.setattr(f"compiler.{module}.time", clock)
+        return assemble(problem, time_limit_s=ticks + 0.5, forbid=forbid)
+
+
+def test_what_was_found_before_time_ran_out_is_the_answer() -> None:
+    gates = (gate("g", "a1", cost=2.0), gate("h", "b1", cost=3.0), gate("k", "a1", "b1", cost=1.0))
+    problem = small(*gates, limit=8.0)
+    assert assemble(problem).objective == 3.0
+
+    found = [stopped(problem, ticks) for ticks in range(1, 30)]
+
+    unproven = [answer for answer in found if answer.status == "feasible"]
+    assert unproven
+    assert found[-1].status == "optimal"
+    assert {answer.status for answer in found} <= {"optimal", "feasible", "unknown"}
+    for answer in unproven:
+        assert answer.cost("memory") <= 8.0
+        assert (answer.objective or 9.0) <= 3.0 <= (answer.bound or 0.0)
+
+
+@given(data=st.data(), ticks=st.integers(0, 40))
+@settings(max_examples=300, deadline=None)
+def test_however_little_time_there_is_no_claim_is_wrong(data: st.DataObject, ticks: int) -> None:
+    drawn: Drawn = data.draw(drawn_problems())
+    budget = replace(data.draw(budgets(drawn.donors)), min_quality=None)
+    budget = replace(budget, memory_bytes=data.draw(st.integers(10, 45)), stitches=2, donors=2)
+    problem = constrained(drawn.problem, budget, drawn.facts)
+    kept = [path for path in drawn.paths() if drawn.keeps(path, budget)]
+    best = max((drawn.quality(path) for path in kept), default=None)
+
+    answer = stopped(problem, ticks)
+
+    if answer.found:
+        network = [name for name in answer.arcs if name in drawn.facts]
+        assert network in [[arc.id for arc in path] for path in kept]
+        assert best is not None
+        assert answer.status == "feasible" or answer.objective == pytest.approx(best)
+    else:
+        assert answer.status == "unknown" or best is None
+    if answer.bound is not None and best is not None:
+        assert answer.bound >= best - 1e-9
+    if ticks == 40:
+        assert answer.status in ("optimal", "infeasible")
 
 
 def rows(problem: Problem) -> PathSearch:
@@ -185,7 +240,7 @@ def test_a_front_with_gates_is_that_of_single_solves(data: st.DataObject) -> Non
     budget = Budget(latency_us=40, memory_bytes=data.draw(st.integers(20, 60)))
     problem = constrained(drawn.problem, budget, drawn.facts)
 
-    found = front(problem, "latency_us", 3.0, 40.0)
+    found = front(problem, "latency_us", 3.0, 40.0).points
 
     for point in found:
         single = assemble(replace(problem, limits=_limited(problem.limits, point.limit)))
