@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.assembly_instances import chain_instance, facts, zoo_instance
 from compiler.assembly import assemble, cheapest
-from compiler.front import FrontPoint, front
+from compiler.front import front
 from compiler.problem import Problem
 from derycc.console import stdout, table
 
@@ -61,19 +61,19 @@ def _row(kind: str, wide: int, deep: int, points: int) -> dict[str, Any]:
     started = time.monotonic()
     many = front(problem, LATENCY, low, high, points=points, time_limit_s=600)
     middle = time.monotonic()
-    single = [assemble(replace(problem, limits=((LATENCY, point.limit),))) for point in many]
+    single = [assemble(replace(problem, limits=((LATENCY, point.limit),))) for point in many.points]
     end = time.monotonic()
     every = front(problem, LATENCY, low, high, time_limit_s=600)
     return {
         "instance": f"{kind} {wide}x{deep}",
         "arcs": len(problem.arcs),
-        "budgets": len(many),
+        "budgets": len(many.points),
         "seconds": middle - started,
         "single_seconds": end - middle,
         "factor": (end - middle) / (middle - started),
-        "same": sum(a.arcs == b.assembly.arcs for a, b in zip(single, many, strict=True)),
-        "proven": _all_proven(many) and _all_proven(every),
-        "pareto": len(every),
+        "same": sum(a.arcs == b.assembly.arcs for a, b in zip(single, many.points, strict=True)),
+        "proven": many.proven and every.proven,
+        "pareto": len(every.points),
         "pareto_seconds": time.monotonic() - end,
     }
 
@@ -82,10 +82,6 @@ def _instance(kind: str, wide: int, deep: int) -> Problem:
     if kind == "chain":
         return chain_instance(wide, deep, 0)
     return zoo_instance(wide, deep, 0, backward=kind == "cycles")
-
-
-def _all_proven(points: tuple[FrontPoint, ...]) -> bool:
-    return all(point.assembly.status == "optimal" for point in points)
 
 
 if __name__ == "__main__":

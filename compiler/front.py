@@ -31,6 +31,25 @@ class FrontPoint:
     assembly: Assembly
 
 
+@dataclass(frozen=True, slots=True)
+class SolvedFront:
+    """What was found out about an interval of budgets.
+
+    Attributes:
+        points: by rising budget; where `below` is None there are no others.
+        below: time ran out: no budget up to this one was decided; None: all were.
+    """
+
+    points: tuple[FrontPoint, ...]
+    below: float | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether every budget was decided, and every point is the best there is."""
+        found = (point.assembly.status for point in self.points)
+        return self.below is None and all(status == "optimal" for status in found)
+
+
 def front(
     problem: Problem,
     resource: str,
@@ -42,7 +61,7 @@ def front(
     seed: int = 0,
     workers: int = 1,
     tie_break: str | None = "latency_us",
-) -> tuple[FrontPoint, ...]:
+) -> SolvedFront:
     """The best paths under budgets of `resource` from `low` to `high`, by rising budget.
 
     Other limits and counts hold; one that the problem has for `resource` is left aside. Each point
@@ -55,7 +74,8 @@ def front(
         high: The largest.
         points: So many budgets from `low` to `high`; those that nothing meets have no point.
             None: every Pareto-optimal answer, at what it costs (the first perhaps below `low`).
-        time_limit_s: Then the points of the largest budgets come back, the last perhaps "feasible".
+        time_limit_s: Then the points of the largest budgets come back, the least of them perhaps
+            "feasible", and `below` says from where on nothing was decided.
         seed: Of the search.
         workers: Threads.
         tie_break: As for `assemble`.
@@ -80,21 +100,20 @@ def _every_change(
     high: float,
     deadline: float,
     ties: Ties,
-) -> tuple[FrontPoint, ...]:
+) -> SolvedFront:
     """Down from the largest budget, each time to just below what the last path costs."""
     found: list[FrontPoint] = []
     limit = high
     while limit >= low:
         # Of equal scores the one that costs least: the others are no points of the front.
         answer = _within(search, resource, limit, deadline, (resource, *ties))
-        if not answer.found:
-            break
-        cost = answer.cost(resource)
-        found.append(FrontPoint(cost, answer))
+        if answer.found:
+            found.append(FrontPoint(answer.cost(resource), answer))
+            limit = math.nextafter(found[-1].limit, -math.inf)
         if answer.status != "optimal":
-            break
-        limit = math.nextafter(cost, -math.inf)
-    return tuple(reversed(found))
+            below = limit if limit >= low and answer.status != "infeasible" else None
+            return SolvedFront(tuple(reversed(found)), below)
+    return SolvedFront(tuple(reversed(found)))
 
 
 def _at_budgets(
@@ -103,7 +122,7 @@ def _at_budgets(
     budgets: list[float],
     deadline: float,
     ties: Ties,
-) -> tuple[FrontPoint, ...]:
+) -> SolvedFront:
     """One answer a budget, from the largest down; one that also fits the next is not sought."""
     found: list[FrontPoint] = []
     answer: Assembly | None = None
@@ -111,9 +130,10 @@ def _at_budgets(
         if answer is None or answer.status != "optimal" or answer.cost(resource) > budget:
             answer = _within(search, resource, budget, deadline, ties)
         if not answer.found:
-            break
+            below = budget if answer.status == "unknown" else None
+            return SolvedFront(tuple(reversed(found)), below)
         found.append(FrontPoint(budget, answer))
-    return tuple(reversed(found))
+    return SolvedFront(tuple(reversed(found)))
 
 
 def _within(search: Search, resource: str, limit: float, deadline: float, ties: Ties) -> Assembly:

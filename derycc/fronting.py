@@ -48,6 +48,7 @@ class Front:
         rows: by rising budget; budgets that nothing is within have none.
         donors: measured, fastest first.
         score: what quality is: "top-1", or "agreement" where there are no labels.
+        below_us: solving ran out of time: no budget up to this one was decided; None: all were.
     """
 
     low_us: float
@@ -56,11 +57,12 @@ class Front:
     rows: tuple[FrontRow, ...]
     donors: tuple[DonorAlone, ...]
     score: str
+    below_us: float | None = None
 
     @property
     def proven(self) -> bool:
-        """Whether every point is."""
-        return all(row.proven for row in self.rows)
+        """Whether every point is, and no other was left out."""
+        return self.below_us is None and all(row.proven for row in self.rows)
 
 
 def draw_front(
@@ -80,7 +82,7 @@ def draw_front(
         seconds: for solving.
 
     Raises:
-        UsageError: a least quality is asked for.
+        UsageError: a least quality is asked for, or time ran out before anything was found.
         InfeasibleError: nothing is within the largest latency; says the fastest possible.
     """
     if request.budget.min_quality is not None:
@@ -96,13 +98,18 @@ def draw_front(
     problem = loop.problem(replace(budget, latency_us=high.us))
     found = front(problem, LATENCY, low.us, high.us, points=points, time_limit_s=seconds)
     bench.progress.finish()
-    if not found:
+    if not found.points and found.below is not None:
+        raise UsageError(
+            f"The solver found no network within {high} in {seconds:.4g} s, and no proof that "
+            "there is none. Allow more --time-limit, or use fewer donors or input sizes."
+        )
+    if not found.points:
         question = Question(loop.problem, bench.space.blueprint, here=loop.here)
         raise InfeasibleError(refusal(question, replace(budget, latency_us=high.us)))
-    rows = tuple(_row(point, bench, belief) for point in found)
+    rows = tuple(_row(point, bench, belief) for point in found.points)
     donors = donors_alone(bench, replace(budget, latency_us=high.us))
     score = "top-1" if labelled(bench.photographs.calibration) else "agreement"
-    return Front(low.us, high.us, points, rows, donors, score)
+    return Front(low.us, high.us, points, rows, donors, score, found.below)
 
 
 def _row(point: FrontPoint, bench: Workbench, belief: Belief) -> FrontRow:

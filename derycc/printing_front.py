@@ -39,8 +39,19 @@ def front_lines(front: Front) -> list[str]:
     """What the reader should know."""
     lines = ["Predicted, not measured: derycc build measures what it gives for one budget."]
     if not front.proven:
-        lines.append("Time ran out: points that are not proven may be bettered, and some may lack.")
+        lines.append(_open(front))
     return lines
+
+
+def _open(front: Front) -> str:
+    """What is not proven, where time ran out."""
+    said = []
+    unproven = [milliseconds(row.limit_us) for row in front.rows if not row.proven]
+    if unproven:
+        said.append(f"what is best within {', '.join(unproven)} is not proven")
+    if front.below_us is not None:
+        said.append(f"budgets up to {milliseconds(front.below_us)} were not decided")
+    return f"Time ran out: {', and '.join(said)}. Allow more --time-limit."
 
 
 def front_data(front: Front) -> dict[str, Any]:
@@ -48,6 +59,7 @@ def front_data(front: Front) -> dict[str, Any]:
     return {
         "measured": False,
         "proven": front.proven,
+        "undecided_below_us": front.below_us,
         "low_us": front.low_us,
         "high_us": front.high_us,
         "points": [

@@ -1,5 +1,6 @@
 """The front: monotone, complete, and each point the single solve at its budget."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
@@ -8,7 +9,10 @@ import pytest
 
 from compiler import path_search
 from compiler.assembly import assemble, cheapest
-from compiler.front import FrontPoint, front
+from compiler.cpsat import UNDECIDED, Answer
+from compiler.front import FrontPoint, SolvedFront, front
+from compiler.path_program import PathProgram
+from compiler.path_search import PathSearch
 from compiler.problem import Arc, Problem
 from targets.errors import UnknownNameError, UsageError
 from tests.compiler.solver_cases import chain_of, zoo
@@ -41,7 +45,7 @@ def steps(*pairs: tuple[float, float]) -> Problem:
 def test_every_point_is_the_single_solve_at_its_budget(seed: int) -> None:
     problem = zoo(seed, donors=5, backward=seed % 4 == 0)
 
-    points = front(problem, LATENCY, *span(problem), points=9)
+    points = front(problem, LATENCY, *span(problem), points=9).points
 
     assert len(points) == 9
     for point in points:
@@ -55,7 +59,7 @@ def test_all_pareto_optimal_answers_are_found_and_no_other(seed: int) -> None:
     problem = zoo(seed, donors=4)
     low, high = span(problem)
 
-    points = front(problem, LATENCY, low, high)
+    points = front(problem, LATENCY, low, high).points
 
     assert [point.limit for point in points] == [p.assembly.cost(LATENCY) for p in points]
     assert all(a < b for a, b in pairwise(objectives(points)))
@@ -72,8 +76,8 @@ def test_all_budgets_of_a_chain_are_prepared_at_once_with_the_same_answers(whole
         problem = chain_of(Random(seed), 5, 4, whole=whole)
         high = sum(limit for _, limit in problem.limits)
 
-        points = front(problem, LATENCY, 0.0, high, points=15)
-        every = front(problem, LATENCY, 0.0, high)
+        points = front(problem, LATENCY, 0.0, high, points=15).points
+        every = front(problem, LATENCY, 0.0, high).points
 
         assert bool(points) == (assemble(within(problem, high)).status == "optimal")
         for point in points:
@@ -95,9 +99,9 @@ def test_chains_with_all_their_digits_have_the_fronts_of_single_solves(
     )
     problem = Problem("maximize", "n0", "n10", arcs)
 
-    prepared = front(problem, LATENCY, *span(problem))
+    prepared = front(problem, LATENCY, *span(problem)).points
     monkeypatch.setattr(path_search, "SWEPT", 0)
-    one_by_one = front(problem, LATENCY, *span(problem))
+    one_by_one = front(problem, LATENCY, *span(problem)).points
 
     assert len(prepared) > 20
     assert [point.assembly.arcs for point in prepared] == [
@@ -108,8 +112,8 @@ def test_chains_with_all_their_digits_have_the_fronts_of_single_solves(
 def test_a_front_is_written_out() -> None:
     problem = steps((1.0, 5.0), (3.0, 8.0), (2.0, 9.0), (4.0, 20.0), (4.0, 21.0), (9.0, 40.0))
 
-    found = front(problem, LATENCY, 6.0, 30.0)
-    spaced = front(problem, LATENCY, 0.0, 30.0, points=4)
+    found = front(problem, LATENCY, 6.0, 30.0).points
+    spaced = front(problem, LATENCY, 0.0, 30.0, points=4).points
 
     assert [(point.limit, point.assembly.objective) for point in found] == [
         (5.0, 1.0),
@@ -126,29 +130,67 @@ def test_a_front_is_written_out() -> None:
 def test_a_front_of_what_is_to_be_small_falls() -> None:
     problem = replace(steps((1.0, 9.0), (3.0, 5.0)), sense="minimize")
 
-    assert objectives(front(problem, LATENCY, 0.0, 10.0)) == [3.0, 1.0]
+    assert objectives(front(problem, LATENCY, 0.0, 10.0).points) == [3.0, 1.0]
 
 
 def test_a_budget_of_nothing_and_one_budget_are_fronts_too() -> None:
     problem = steps((1.0, 0.0), (3.0, 5.0))
 
-    assert objectives(front(problem, LATENCY, 0.0, 0.0)) == [1.0]
-    assert objectives(front(problem, LATENCY, 0.0, 9.0, points=1)) == [3.0]
+    assert objectives(front(problem, LATENCY, 0.0, 0.0).points) == [1.0]
+    assert objectives(front(problem, LATENCY, 0.0, 9.0, points=1).points) == [3.0]
 
 
 def test_a_front_below_what_is_possible_is_empty() -> None:
     problem = steps((1.0, 5.0))
 
-    assert front(problem, LATENCY, 0.0, 4.0) == ()
-    assert front(problem, LATENCY, 0.0, 4.0, points=3) == ()
+    assert front(problem, LATENCY, 0.0, 4.0) == SolvedFront((), None)
+    assert front(problem, LATENCY, 0.0, 4.0, points=3) == SolvedFront((), None)
 
 
 def test_when_time_runs_out_the_last_point_is_not_called_proven() -> None:
     problem = zoo(2, donors=6)
+    low, high = span(problem)
 
-    points = front(problem, LATENCY, *span(problem), time_limit_s=1e-9)
+    found = front(problem, LATENCY, low, high, time_limit_s=1e-9)
 
-    assert [point.assembly.status for point in points] == ["feasible"]
+    assert [point.assembly.status for point in found.points] == ["feasible"]
+    assert not found.proven
+    assert found.below is not None
+    assert low <= found.below < found.points[0].limit
+
+
+class Interrupted(PathSearch):
+    """A search that has time for so many answers, and then for none."""
+
+    left = 2
+
+    def best(self, seconds: float, ties: Sequence[str]) -> Answer:
+        if self.left == 0:
+            return UNDECIDED
+        self.left -= 1
+        return super().best(seconds, ties)
+
+
+@pytest.mark.parametrize("points", [None, 9])
+def test_what_was_proven_before_time_ran_out_is_kept_and_the_rest_is_left_open(
+    points: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = zoo(2, donors=6)
+    low, high = span(problem)
+    whole = front(problem, LATENCY, low, high, points=points)
+    monkeypatch.setattr(
+        "compiler.front.search_for", lambda p, s, w: Interrupted(PathProgram.of(p), s, w)
+    )
+
+    found = front(problem, LATENCY, low, high, points=points)
+
+    assert whole.proven
+    assert not found.proven
+    assert 2 <= len(found.points) < len(whole.points)
+    arcs = [point.assembly.arcs for point in whole.points]
+    assert [point.assembly.arcs for point in found.points] == arcs[-len(found.points) :]
+    assert found.below is not None
+    assert whole.points[-len(found.points) - 1].limit <= found.below < found.points[0].limit
 
 
 def test_budgets_that_make_no_sense_are_refused() -> None:

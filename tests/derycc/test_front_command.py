@@ -9,11 +9,12 @@ import pytest
 
 from compiler.assembly import assemble
 from compiler.belief import Belief
+from compiler.front import SolvedFront
 from derycc import plotting
 from derycc.building import Request
 from derycc.fronting import Front, draw_front
 from derycc.plotting import check_plot, front_figure, write_plot
-from derycc.printing_front import front_lines
+from derycc.printing_front import front_data, front_lines
 from targets.budget import Budget, Latency
 from targets.errors import InfeasibleError, UsageError, WorkspaceError
 
@@ -149,7 +150,25 @@ def test_a_file_that_cannot_be_written_is_said(found: Front, tmp_path: Path) -> 
         write_plot(tmp_path / "file" / "front.html", found, "reference")
 
 
-def test_a_front_without_proof_is_said(found: Front) -> None:
-    rows = tuple(replace(row, proven=False) for row in found.rows)
+def test_what_time_ran_out_for_is_said(found: Front) -> None:
+    rows = (replace(found.rows[0], proven=False, limit_us=900.0), *found.rows[1:])
+    stopped = replace(found, rows=rows, below_us=850.0)
 
-    assert len(front_lines(replace(found, rows=rows))) == 2
+    assert not stopped.proven
+    assert front_lines(stopped)[1:] == [
+        "Time ran out: what is best within 0.90 ms is not proven, and budgets up to 0.85 ms were "
+        "not decided. Allow more --time-limit."
+    ]
+    assert front_data(stopped)["undecided_below_us"] == 850.0
+    assert front_lines(replace(stopped, below_us=None))[1:] == [
+        "Time ran out: what is best within 0.90 ms is not proven. Allow more --time-limit."
+    ]
+
+
+def test_a_front_for_which_time_ran_out_at_once_is_not_called_infeasible(
+    desk: "Workbench", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("derycc.fronting.front", lambda *_, **__: SolvedFront((), 2000.0))
+
+    with pytest.raises(UsageError, match=r"found no network within .* in 1 s, and no proof"):
+        draw_front(desk, Request(None), SPAN, None, 1.0)
