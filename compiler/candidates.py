@@ -15,6 +15,7 @@ from compiler.cache import Cache, digest, write_atomic
 from compiler.design import Design, DesignedNetwork, build_design, build_tuned
 from compiler.donors import Donors
 from compiler.export import TOOLCHAIN, export
+from compiler.folding import FOLDING, fold
 from compiler.images import ImageSet
 from compiler.network import Blueprint
 from compiler.preprocessing import Preprocessing
@@ -326,16 +327,16 @@ class Candidates:
     def _folder(self, design: Design) -> Path:
         models = map(self.donors.model, (*design.donors, self.reference))
         hashes = tuple(model.identity for model in models)
-        key = digest(str(design), hashes, self._images, self.reference, TOOLCHAIN)
+        key = digest(str(design), hashes, self._images, self.reference, TOOLCHAIN, FOLDING)
         return self._cache.path("networks", key)
 
 
 def export_network(
     network: DesignedNetwork, design: Design, name: str = "network"
 ) -> ExportedModel:
-    """A design's torch network as the graph that is measured, verified and emitted."""
+    """A design's torch network as the graph that is measured, verified and emitted; folded."""
     spec = TensorSpec(INPUT_NAME, (1, 3, design.input_size, design.input_size))
-    return export(network, spec, name, OUTPUT_NAME)
+    return fold(export(network, spec, name, OUTPUT_NAME)).model
 
 
 def answer(network: DesignedNetwork, images: ImageSet) -> Logits:

@@ -14,6 +14,7 @@ from backends.model import ExportedModel
 from compiler.block_exports import BlockExports
 from compiler.compatibility import Rule
 from compiler.dissection import INPUT, OUTPUT, Cut, Dissection
+from compiler.folding import fold
 from compiler.network import Blueprint, Segment
 from compiler.parts import DonorParts
 from compiler.stitching import StitchShape
@@ -132,7 +133,12 @@ def exported_window(window: Window, exports: BlockExports) -> ExportedModel:
 
 
 def exported_network(blueprint: Blueprint, exports: BlockExports) -> ExportedModel:
-    """A network as one ONNX model, its stitches' weights random: for measuring it alone."""
+    """A network as one folded ONNX model, its stitches' weights random: for measuring it alone."""
+    return fold(chained_network(blueprint, exports)).model
+
+
+def chained_network(blueprint: Blueprint, exports: BlockExports) -> ExportedModel:
+    """The same before it is folded: segments and stitches as they are exported."""
     size = blueprint.input_size
     models: list[ExportedModel] = []
     before: Cut | None = None

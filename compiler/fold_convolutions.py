@@ -16,40 +16,25 @@ from math import prod
 import numpy as np
 from onnx import NodeProto
 
+from compiler.conv_shapes import ConvShape, product
 from compiler.onnx_edit import Array, GraphEdit, attributes, set_attributes
 
 
 @dataclass(frozen=True, slots=True)
 class _Conv:
-    """A two-dimensional convolution that is not grouped and pads by numbers, weights known.
+    """A convolution whose weights are known.
 
     Attributes:
         node: itself.
+        shape: of all that is not its numbers.
         weight: (outputs, inputs, height, width).
         bias: (outputs,).
-        strides: of height and width.
-        pads: top, left, bottom, right.
-        dilations: of height and width.
-        grid: positions of its output.
     """
 
     node: NodeProto
+    shape: ConvShape
     weight: Array
     bias: Array
-    strides: tuple[int, ...]
-    pads: tuple[int, ...]
-    dilations: tuple[int, ...]
-    grid: int
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether each answer comes from one position, and there is one for each it steps on."""
-        return self.weight.shape[2:] == (1, 1) and not any(self.pads)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates."""
-        return prod(self.weight.shape) * self.grid
 
 
 def fold_convolutions(edit: GraphEdit) -> int:
@@ -60,13 +45,19 @@ def fold_convolutions(edit: GraphEdit) -> int:
         if before is None or not edit.read_once(node.input[0]):
             continue
         first, second = _read(before, edit), _read(node, edit)
-        if first is None or second is None or not _exact(first, second):
+        if first is None or second is None:
             continue
-        folded = _product(first, second)
-        if prod(folded.weight.shape) * second.grid <= first.macs + second.macs:
-            _write(first, folded, edit)
+        made = product(first.shape, second.shape)
+        if made is not None:
+            _write(first, _multiplied(first, second, made), edit)
             gone += 1
     return gone
+
+
+def conv_shape(node: NodeProto, edit: GraphEdit) -> ConvShape | None:
+    """The shape of a node that can be multiplied with another convolution; None for any other."""
+    found = _read(node, edit)
+    return None if found is None else found.shape
 
 
 def _read(node: NodeProto, edit: GraphEdit) -> _Conv | None:
@@ -80,41 +71,38 @@ def _read(node: NodeProto, edit: GraphEdit) -> _Conv | None:
         return None
     if told.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         return None
-    return _Conv(
-        node,
-        weight,
-        bias,
-        tuple(told.get("strides", (1, 1))),
-        tuple(told.get("pads", (0, 0, 0, 0))),
-        tuple(told.get("dilations", (1, 1))),
+    outputs, inputs, height, width = weight.shape
+    said = ConvShape(
+        outputs,
+        inputs,
+        (height, width),
         prod(shape[2:]),
+        _pair(told.get("strides", (1, 1))),
+        tuple(told.get("pads", (0, 0, 0, 0))),
+        _pair(told.get("dilations", (1, 1))),
+        bool(np.any(bias)),
     )
+    return _Conv(node, said, weight, bias)
 
 
-def _exact(first: _Conv, second: _Conv) -> bool:
-    if second.pointwise:
-        return True
-    padded = any(second.pads) and bool(np.any(first.bias))
-    return first.pointwise and first.strides == (1, 1) and not padded
+def _pair(values: list[int] | tuple[int, ...]) -> tuple[int, int]:
+    height, width = values
+    return height, width
 
 
-def _product(first: _Conv, second: _Conv) -> _Conv:
+def _multiplied(first: _Conv, second: _Conv, made: ConvShape) -> _Conv:
     """Both as one: in place of the second, in float64."""
-    if second.pointwise:
+    if second.shape.pointwise:
         weight = np.einsum("om,mihw->oihw", second.weight[:, :, 0, 0], first.weight)
-        larger = first
     else:
         weight = np.einsum("omhw,mi->oihw", second.weight, first.weight[:, :, 0, 0])
-        larger = second
     bias = second.bias + second.weight.sum((2, 3)) @ first.bias
-    strides = tuple(a * b for a, b in zip(first.strides, second.strides, strict=True))
-    return _Conv(second.node, weight, bias, strides, larger.pads, larger.dilations, second.grid)
+    return _Conv(second.node, made, weight, bias)
 
 
 def _write(first: _Conv, folded: _Conv, edit: GraphEdit) -> None:
-    node = folded.node
+    node, shape = folded.node, folded.shape
     edit.set_parameters(node, first.node.input[0], folded.weight, folded.bias)
     edit.remove(first.node)
-    told = {"strides": folded.strides, "pads": folded.pads, "dilations": folded.dilations}
-    kernel = {"kernel_shape": folded.weight.shape[2:], "auto_pad": "NOTSET"}
-    set_attributes(node, told | kernel)
+    told = {"strides": shape.strides, "pads": shape.pads, "dilations": shape.dilations}
+    set_attributes(node, told | {"kernel_shape": shape.kernel, "auto_pad": "NOTSET"})

@@ -18,6 +18,9 @@ from compiler.fold_resampling import fold_resampling
 from compiler.fold_twins import fold_twins
 from compiler.onnx_edit import GraphEdit
 
+FOLDING = 1
+"""Raised whenever a graph is folded otherwise; part of the key of every folded graph."""
+
 REWRITES: dict[str, Callable[[GraphEdit], int]] = {
     "resampling": fold_resampling,
     "twins": fold_twins,

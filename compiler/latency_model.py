@@ -11,8 +11,10 @@ from functools import cached_property
 from math import fsum
 from statistics import median
 
+from compiler.compatibility import StitchOption
 from compiler.dissection import Block
-from compiler.parts import DonorParts, stitch_part
+from compiler.parts import DonorParts, seam, stitch_part
+from compiler.seams import PLAIN, Seam
 from compiler.stitching import StitchShape
 from profilers.measurement import NORMAL_95
 from profilers.prediction import LatencyPredictor
@@ -66,7 +68,7 @@ class LatencyModel:
             for donor in donors.values()
             for name, part in zip(donor.names, donor.chain, strict=True)
         }
-        self._chains = {key: donor.chain for key, donor in donors.items()}
+        self._donors = dict(donors)
 
     def block(self, block: Block) -> Interval:
         """A block inside a network.
@@ -79,27 +81,35 @@ class LatencyModel:
         share = NORMAL_95 * self.error if whole is None else whole.margin_us / whole.median_us
         return Interval(inside, inside * (1.0 + share))
 
-    def stitch(self, shape: StitchShape) -> Interval:
-        """A stitch inside a network.
+    def seam(self, option: StitchOption) -> Seam:
+        """What a stitch lies between."""
+        left = self._donors[option.source_model, option.size]
+        right = self._donors[option.target_model, option.size]
+        return seam(left, option.source.name, right, option.target.name)
+
+    def stitch(self, shape: StitchShape, between: Seam = PLAIN) -> Interval:
+        """A stitch inside a network, or by how much it makes a neighbour grow.
 
         Its margin is that of its own estimate, and what a prediction is usually off by: only
         networks with stitches have not been measured whole.
         """
-        part = stitch_part(shape)
+        part = stitch_part(shape, between)
         inside = self.predictor.term(part).total_us
         own = NORMAL_95 * self.predictor.alone.of(part).error_us
         return Interval(inside, inside + own + self._margin_us)
 
     def additivity_error(self, model: str, size: int) -> float:
         """By how much the plain sum of a donor's blocks exceeds the donor, as a share of it."""
-        alone = fsum(self.predictor.alone.of(part).median_us for part in self._chains[model, size])
+        alone = fsum(
+            self.predictor.alone.of(part).median_us for part in self._donors[model, size].chain
+        )
         return alone / self.wholes[model, size].median_us - 1.0
 
     @cached_property
     def _margin_us(self) -> float:
         """Half of the 95 percent interval of a prediction, for a network of usual latency."""
         usual = [whole.median_us for whole in self.wholes.values()] or [
-            self.predictor.expected_us(chain) for chain in self._chains.values()
+            self.predictor.expected_us(donor.chain) for donor in self._donors.values()
         ]
         return NORMAL_95 * self.error * median(usual)
 

@@ -39,6 +39,10 @@ class GraphEdit:
         """The node that writes a value; None for inputs and weights."""
         return self._producers.get(value)
 
+    def reads(self, value: str) -> int:
+        """How often nodes read a value."""
+        return self._readers[value]
+
     def read_once(self, value: str) -> bool:
         """Whether one node alone reads it, and the graph does not answer with it."""
         return self._readers[value] == 1 and value not in self._outputs

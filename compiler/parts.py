@@ -1,17 +1,23 @@
 """Parts: what the predictor needs to know of every block and stitch, read from their graphs."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from backends.model import ExportedModel
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
+from compiler.conv_shapes import ConvShape
+from compiler.dissection import Cut
 from compiler.export import TOOLCHAIN
 from compiler.network import Blueprint
+from compiler.seams import PLAIN, Seam, edges, grown
 from compiler.stitching import StitchShape
 from profilers.parts import Chain, Part
 
 _FLOAT_BYTES = 4
-_FORMAT = 1  # raised whenever a part says something else of the same block
+_SIDES = "before", "behind"
+_FORMAT = 2  # raised whenever a part says something else of the same block
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +28,20 @@ class DonorParts:
         names: of its blocks (`Block.name`), in order.
         chain: the same blocks as parts; equal blocks are equal parts.
         whole: content hash of the uncut donor, weights ignored.
+        seams: by cut, the convolutions at it that a stitch could be multiplied into: `before`,
+            where a stitch leaves there, `behind`, where one arrives.
     """
 
     names: tuple[str, ...]
     chain: Chain
     whole: str
+    seams: Mapping[str, Seam] = field(default_factory=dict)
+
+
+def seam(source: DonorParts, leaves: str, target: DonorParts, arrives: str) -> Seam:
+    """What a stitch lies between that leaves one donor at a cut and arrives at one of another."""
+    before, behind = source.seams.get(leaves, PLAIN), target.seams.get(arrives, PLAIN)
+    return Seam(before.before, behind.behind)
 
 
 class Parts:
@@ -47,16 +62,18 @@ class Parts:
         """The parts of a network: the blocks of every segment, and the stitches between them."""
         donors, size = self.exports.donors, blueprint.input_size
         found: list[Part] = []
-        before = None
+        before: tuple[DonorParts, Cut] | None = None
         for segment in blueprint.segments:
             dissection = donors.dissection(segment.model, size)
             start, end = dissection.cut(segment.start), dissection.cut(segment.end)
-            if before is not None:
-                found.append(stitch_part(StitchShape.between(before, start)))
             parts = self.donor(segment.model, size)
+            if before is not None:
+                left, cut = before
+                joint = seam(left, cut.name, parts, start.name)
+                found.append(stitch_part(StitchShape.between(cut, start), joint))
             blocks = zip(dissection.blocks, parts.chain, strict=True)
             found += [p for b, p in blocks if start.position <= b.start.position < end.position]
-            before = end
+            before = parts, end
         return tuple(found)
 
     def _read(self, model: str, size: int) -> DonorParts:
@@ -64,13 +81,26 @@ class Parts:
         value = self._cache.json("parts", key, lambda: self._export(model, size))
         blocks = value["blocks"]
         return DonorParts(
-            tuple(blocks), tuple(Part(**part) for part in blocks.values()), str(value["whole"])
+            tuple(blocks),
+            tuple(Part(**part) for part in blocks.values()),
+            str(value["whole"]),
+            {cut: _seam(said) for cut, said in value["seams"].items()},
         )
 
     def _export(self, model: str, size: int) -> dict[str, object]:
         blocks = self.exports.donors.dissection(model, size).blocks
-        parts = {b.name: asdict(block_part(self.exports.block(b), b.macs)) for b in blocks}
-        return {"blocks": parts, "whole": self.exports.whole(model, size).structure}
+        models = [self.exports.block(block) for block in blocks]
+        pairs = tuple(zip(blocks, models, strict=True))
+        ends = [edges(made) for made in models]
+        seams = {
+            left.end.name: asdict(Seam(ended.before, begun.behind))
+            for (left, ended), begun in zip(zip(blocks, ends, strict=True), ends[1:], strict=False)
+        }
+        return {
+            "blocks": {block.name: asdict(block_part(made, block.macs)) for block, made in pairs},
+            "whole": self.exports.whole(model, size).structure,
+            "seams": seams,
+        }
 
 
 def block_part(model: ExportedModel, macs: int) -> Part:
@@ -86,8 +116,18 @@ def block_part(model: ExportedModel, macs: int) -> Part:
     )
 
 
-def stitch_part(shape: StitchShape) -> Part:
-    """A stitch as a part, from its shape alone: most shapes are never exported."""
+def stitch_part(shape: StitchShape, between: Seam = PLAIN) -> Part:
+    """A stitch as a part, from shapes alone: most are never exported.
+
+    Args:
+        shape: of the stitch.
+        between: the convolutions beside it; it is multiplied into them where that is exact.
+    """
+    left = grown(shape, between)
+    if left is not None:
+        weights = _FLOAT_BYTES * left.weights
+        key = f"stitch {shape} folded: {left.macs} MACs, {weights} bytes"
+        return Part(key, "stitch", left.macs, weights, 0, 0, 0, joined=True)
     return Part(
         key=f"stitch {shape}",
         kind="stitch",
@@ -97,6 +137,17 @@ def stitch_part(shape: StitchShape) -> Part:
         input_bytes=_bytes(shape.source),
         output_bytes=_bytes(shape.target),
     )
+
+
+def _seam(said: Mapping[str, dict[str, Any] | None]) -> Seam:
+    before, behind = (None if said[n] is None else _conv(said[n] or {}) for n in _SIDES)
+    return Seam(before, behind)
+
+
+def _conv(said: Mapping[str, Any]) -> ConvShape:
+    """From JSON, where rows are lists."""
+    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in said.items()}
+    return ConvShape(**values)
 
 
 def _bytes(shape: tuple[int, int, int]) -> int:

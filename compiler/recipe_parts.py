@@ -29,10 +29,11 @@ from compiler.donors import Donors
 from compiler.export import TOOLCHAIN, export
 from compiler.linear_stitch import LinearShape, LinearStitch
 from compiler.network import Blueprint
-from compiler.parts import Parts, block_part, stitch_part
+from compiler.parts import Parts, block_part, seam, stitch_part
 from compiler.recipe_network import SEED
 from compiler.recipe_plan import JointShape, RecipePlan, plan_recipe
 from compiler.recipe_plan import Part as Said
+from compiler.seams import PLAIN, Seam
 from compiler.segment_runs import GraphRun, Run, TokenRun
 from profilers.parts import Chain, Kind, Part
 
@@ -47,7 +48,8 @@ class Link:
     Attributes:
         name: for people.
         part: what the predictor needs to know.
-        structure: content hash of the model, weights ignored.
+        structure: content hash of the model, weights ignored; of a stitch that is joined to a
+            neighbour, that of the stitch alone, which is not measured for it.
         make: exports the model.
     """
 
@@ -101,8 +103,11 @@ class RecipeParts:
         plan = plan_recipe(recipe, self._donors)
         identities = tuple(self._donors.model(name).identity for name in recipe.donors)
         found = []
-        for (before, said), layer in zip(pairwise(plan.parts), _layers(plan), strict=True):
-            links = self._known(layer)
+        layers = tuple(_layers(plan))
+        beside = zip((None, *layers), (*layers[1:], None), strict=False)
+        rows = zip(pairwise(plan.parts), layers, beside, strict=True)
+        for (before, said), layer, (left, right) in rows:
+            links = self._known(layer, left, right)
             if not links:
                 key = digest(str(recipe), identities, said.name, TOOLCHAIN)
                 make = partial(_export, layer, before.tensor, said.name)
@@ -110,16 +115,27 @@ class RecipeParts:
             found.append(Stretch(said.name, _what(layer, said), links))
         return tuple(found)
 
-    def _known(self, layer: Layer) -> tuple[Link, ...]:
-        """The links of a layer that a profile of its zoo knows; none for any other."""
+    def _known(self, layer: Layer, left: Layer | None, right: Layer | None) -> tuple[Link, ...]:
+        """The links of a layer, between two others, that a profile of its zoo knows."""
         if isinstance(layer, GraphRun) and self._is_profiled(layer):
             return tuple(self._blocks(layer))
         if isinstance(layer, LinearShape) and layer.source.is_map and layer.target.is_map:
             shape, exports = layer.stitch, self._parts.exports
             structure = exports.stitch_structure(shape)
             make = partial(exports.stitch, shape)
-            return (Link(f"stitch {shape}", stitch_part(shape), structure, make),)
+            part = stitch_part(shape, self._seam(left, right))
+            return (Link(f"stitch {shape}", part, structure, make),)
         return ()
+
+    def _seam(self, left: Layer | None, right: Layer | None) -> Seam:
+        """What a stitch lies between, where both are runs whose blocks a profile knows."""
+        runs = [
+            run for run in (left, right) if isinstance(run, GraphRun) and self._is_profiled(run)
+        ]
+        if len(runs) < 2:
+            return PLAIN
+        source, target = (self._parts.donor(run.segment.model, run.input_size) for run in runs)
+        return seam(source, runs[0].cut_names[1], target, runs[1].cut_names[0])
 
     def _is_profiled(self, run: GraphRun) -> bool:
         positions = {cut.position for cut in run.dissection.cuts}

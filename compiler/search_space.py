@@ -220,7 +220,7 @@ def option_id(option: StitchOption) -> str:
 def _interval(model: LatencyModel, step: Step, residual: Interval) -> Interval:
     if isinstance(step, Block):
         return model.block(step)
-    layer = model.stitch(step.shape)
+    layer = model.stitch(step.shape, model.seam(step))
     return Interval(
         max(0.0, layer.median_us + residual.median_us),
         max(0.0, layer.upper_us + residual.upper_us),

@@ -17,6 +17,7 @@ from compiler.chains import (
 )
 from compiler.compatibility import Rule
 from compiler.export import TOOLCHAIN
+from compiler.folding import FOLDING
 from compiler.network import Blueprint
 from compiler.parts import DonorParts, Parts
 from compiler.progress import Progress, counter
@@ -176,7 +177,8 @@ class WishList:
 
     def _network(self, network: Blueprint) -> str:
         models = map(self._exports.donors.model, network.donors)
-        key = digest(str(network), tuple(model.identity for model in models), TOOLCHAIN)
+        identities = tuple(model.identity for model in models)
+        key = digest(str(network), identities, TOOLCHAIN, FOLDING)
         return self._structure(key, lambda: exported_network(network, self._exports))
 
     def _structure(self, key: str, make: Make) -> str:

@@ -135,7 +135,8 @@ class Foretelling:
         """What has to be measured; measures nothing."""
         bench, protocol = self._bench, self._bench.settings.protocol
         zoo = bench.profile.unmeasured(bench.wanted.keys)
-        own = {link.structure: link for link in self._links() if link.structure not in zoo}
+        own = {link.structure: link for link in self._measured_alone()}
+        own = {key: link for key, link in own.items() if key not in zoo}
         lacking = bench.profile.unmeasured(own)
         missing = [link.name for key, link in own.items() if key in lacking]
         count = (len(zoo) + len(missing)) * protocol.rounds
@@ -157,7 +158,7 @@ class Foretelling:
         costs = self._costs()
         alone = {
             link.part.key: Cost.of(costs[link.structure])
-            for link in self._links()
+            for link in self._measured_alone()
             if link.structure in costs
         }
         predictor = self._bench.latency_model.predictor.knowing(alone)
@@ -176,14 +177,15 @@ class Foretelling:
             self._measured(prediction) if whole else None,
         )
 
-    def _links(self) -> Iterator[Link]:
+    def _measured_alone(self) -> Iterator[Link]:
+        """All parts but stitches that are multiplied into a neighbour."""
         for stretch in self._stretches:
-            yield from stretch.links
+            yield from (link for link in stretch.links if not link.part.joined)
 
     def _costs(self) -> Mapping[str, Measurement]:
         """What is known of the network's parts, by structure, after measuring what is not."""
         bench, table = self._bench, self._bench.table
-        own = {link.structure: link for link in self._links()}
+        own = {link.structure: link for link in self._measured_alone()}
         lacking = bench.profile.unmeasured(own)
         models = [link.make() for key, link in own.items() if key in lacking - set(table.failures)]
         failed = set(table.failures)

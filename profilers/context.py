@@ -36,7 +36,8 @@ class Context:
     def of(self, part: Part) -> float:
         """What is to be added to a part's latency alone; may be negative."""
         inside = self.weight_byte_us * part.weight_bytes + self.node_us * part.nodes
-        return inside - self.engine_us - self.edge_byte_us * part.edge_bytes
+        engine = 0.0 if part.joined else self.engine_us
+        return inside - engine - self.edge_byte_us * part.edge_bytes
 
     def outside(self, chain: Chain) -> float:
         """What a network costs beside its parts: one engine, and its two edges."""
@@ -47,8 +48,9 @@ class Context:
     def fit(observations: Sequence[Observation], alone: PartCosts) -> "Context":
         """Least squares in units of each observation's error.
 
-        With n parts of W weight bytes and N nodes, of which E bytes cross inner edges, a chain
-        that takes T differs from the sum S of its parts alone by
+        With n parts (without those that are joined to a neighbour) of W weight bytes and N nodes,
+        of which E bytes cross inner edges, a chain that takes T differs from the sum S of its
+        parts alone by
 
             T - S = weight x W + node x N - engine x (n - 1) - edge x E,
 
@@ -66,7 +68,7 @@ class Context:
 def _row(observation: Observation) -> tuple[float, ...]:
     chain, whole = observation.chain, float(observation.whole)
     return (
-        -float(len(chain) - 1),
+        -float(sum(not part.joined for part in chain) - 1),
         -float(inner_bytes(chain)),
         whole * sum(part.weight_bytes for part in chain),
         whole * sum(part.nodes for part in chain),

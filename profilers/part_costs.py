@@ -19,7 +19,7 @@ class PartEstimate:
     """Latency alone, linear in what a part does: no coefficient is negative.
 
     t = a + b x MACs + c x bytes in and out + d x weight bytes + e x nodes, by least relative
-    squares.
+    squares; without a for a part that is joined to a neighbour.
 
     Attributes:
         coefficients: a to e, in microseconds.
@@ -97,7 +97,7 @@ class PartCosts:
 
 def _terms(part: Part) -> tuple[float, ...]:
     return (
-        1.0,
+        0.0 if part.joined else 1.0,
         float(part.macs),
         float(part.edge_bytes),
         float(part.weight_bytes),

@@ -23,6 +23,9 @@ class Part:
         nodes: operators of its graph.
         input_bytes: bytes that come in.
         output_bytes: bytes that go out.
+        joined: whether it was multiplied into an operator of a neighbour: then it has no operator,
+            edge or engine of its own, and says by how much that operator grows, which may be
+            negative.
     """
 
     key: str
@@ -32,6 +35,7 @@ class Part:
     nodes: int
     input_bytes: int
     output_bytes: int
+    joined: bool = False
 
     @property
     def edge_bytes(self) -> int:

@@ -88,14 +88,14 @@ def test_a_window_is_two_blocks_in_one_graph(parts: Parts, donors: list[Dissecti
 def test_a_chained_network_is_the_network_that_would_be_built(
     parts: Parts, tiny_donors: Donors, donors: list[Dissection]
 ) -> None:
-    """Same operators and shapes; with the chain's own stitches in it, the same outputs."""
+    """Folded; with the chain's own stitches in it, the same outputs."""
     blueprint = random_networks(donors, PairRule(), 1, seed=5, most_stitches=1)[0]
     exported = exported_network(blueprint, parts.exports)
     network = build(blueprint, tiny_donors)
     generator = torch.Generator().manual_seed(0)
     stitch = network.stitches[0]
     weight = torch.randn(stitch.conv.weight.shape[:2], generator=generator)
-    stitch.load(weight / weight.shape[1] ** 0.5, torch.zeros(len(weight)))
+    stitch.load(weight / weight.shape[1] ** 0.5, torch.full((len(weight),), 0.01))
     x = np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE)).astype(np.float32)
 
     with get_backend("ort").compile(exported, get_target("cpu:threads=1")) as engine:

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler.conv_shapes import ConvShape
 from compiler.dissection import Dissection
 from compiler.latency_model import UNKNOWN_ERROR, Interval, LatencyModel, total
 from compiler.parts import DonorParts, stitch_part
+from compiler.seams import Seam
 from compiler.stitching import StitchShape
 from profilers.context import Context
 from profilers.deviations import Deviations
@@ -90,6 +92,25 @@ def test_a_stitch_bears_its_own_error_and_that_of_predicting_a_network(
     # 1.96 errors of the stitch, and as many of a network of 100 us.
     assert model.stitch(SHAPE).median_us == pytest.approx(4.0)
     assert model.stitch(SHAPE).upper_us == pytest.approx(4 + 1.96 * (1.0 + 100 * UNKNOWN_ERROR))
+
+
+def test_a_stitch_that_is_folded_costs_what_its_neighbour_grows_by(
+    toys: tuple[Dissection, Dissection],
+) -> None:
+    narrow, _ = toys
+    stitch = PartEstimate((4.0, 1e-3, 1e-6, 1e-6, 1.0), 0.25, 5)
+    alone = PartCosts({}, {"stitch": stitch})
+    predictor = LatencyPredictor(alone, Context(engine_us=2.0), Deviations(alone, (), ()))
+    whole = {("narrow", 16): Interval(100.0, 100.0)}
+    model = LatencyModel(predictor, {("narrow", 16): donor_of(narrow)}, whole)
+    equal = StitchShape((8, 28, 28), (9, 28, 28))
+    seam = Seam(before=ConvShape(8, 48, (1, 1), 784))
+
+    # 48 more weights on 784 positions: 37632 MACs and 192 bytes, and no operator or engine.
+    assert model.stitch(equal, seam).median_us == pytest.approx(37.632 + 192e-6)
+    assert model.stitch(equal).median_us == pytest.approx(
+        4.0 + 1e-3 * equal.macs + 1e-6 * (4 * equal.params + 4 * 17 * 784) + 1.0 - 2.0
+    )
 
 
 def test_the_sum_of_the_blocks_is_compared_with_the_donor(
