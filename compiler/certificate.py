@@ -6,7 +6,7 @@ with: `interval` is the half-width of the 95 percent interval of their differenc
 """
 
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, isfinite
 from typing import Literal
 
 from profilers.measurement import NORMAL_95
@@ -35,21 +35,30 @@ class Standing:
     Attributes:
         goal: what is compared: quality (a share; more is better), latency_us (the upper end in
             microseconds; less is better) or a score (more is better).
-        reached: the best measured network's.
+        reached: the best measured network's; None: its score is not finite, worse than any other.
         promised: no unmeasured network within the limits is predicted better; None: there is none,
             or nothing is known.
         proof: the solver's status: "optimal": a network promises exactly that; "feasible" and
-            "unknown": none promises more; "infeasible": no other network is within the limits.
+            "unknown": none promises more; "infeasible": no other network is within the limits, or
+            none that has a finite score.
         model_error: standard error of the prediction.
         measured_error: standard error of `reached`.
     """
 
     goal: Goal
-    reached: float
+    reached: float | None
     promised: float | None
     proof: Proof
     model_error: float
     measured_error: float
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no file could hold, and that compare with nothing."""
+        if not all(number is None or isfinite(number) for number in (self.reached, self.promised)):
+            raise UsageError(
+                f"A certificate compares {self.reached} with {self.promised}. Give finite numbers, "
+                "or leave out what is none."
+            )
 
     @property
     def interval(self) -> float:
@@ -59,7 +68,7 @@ class Standing:
     @property
     def gain(self) -> float | None:
         """How much better than `reached` the solver still promises; None where it says nothing."""
-        if self.promised is None:
+        if self.promised is None or self.reached is None:
             return None
         gain = self.promised - self.reached
         return -gain if self.goal == "latency_us" else gain
@@ -68,7 +77,7 @@ class Standing:
     def holds(self) -> Holds:
         """The strongest statement that is true."""
         gain = self.gain
-        if gain is None:
+        if gain is None or self.reached is None:
             return "strict" if self.proof == "infeasible" else "none"
         slack = _SLACK * max(1.0, abs(self.reached))
         if gain <= slack:

@@ -246,6 +246,25 @@ class Proxy:
             UsageError: no batch, or one that this proxy cannot use; or the score is not finite.
                 Only `naswot` may be minus infinity.
         """
+        score = self.value(network, batches, labels)
+        if np.isnan(score) or score == float("inf"):
+            raise UsageError(
+                f"The proxy '{self.name}' gives this network no finite score: a value inside is "
+                "too large or not a number. Check its weights, or rank by another proxy."
+            )
+        return score
+
+    def value(
+        self,
+        network: nn.Module,
+        batches: Sequence[Tensor],
+        labels: Sequence[Tensor] | None = None,
+    ) -> float:
+        """The same, whatever number comes out: to rank networks of which some have no score.
+
+        Raises:
+            DataError, UsageError: as a call does, but for scores that are not finite.
+        """
         if not batches:
             raise UsageError(f"The proxy '{self.name}' needs at least one batch of images.")
         if labels is not None and len(labels) != len(batches):
@@ -255,13 +274,7 @@ class Proxy:
             )
         of_batches = labels if labels is not None else [None] * len(batches)
         pairs = zip(batches, of_batches, strict=True)
-        score = float(np.mean([self.score_batch(network, *pair) for pair in pairs]))
-        if np.isnan(score) or score == float("inf"):
-            raise UsageError(
-                f"The proxy '{self.name}' gives this network no finite score: a value inside is "
-                "too large or not a number. Check its weights, or rank by another proxy."
-            )
-        return score
+        return float(np.mean([self.score_batch(network, *pair) for pair in pairs]))
 
 
 PROXIES: Mapping[str, Proxy] = {

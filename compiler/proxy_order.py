@@ -1,5 +1,6 @@
 """Proxy order: assemblies within the budgets, built, and ranked by a zero-cost proxy."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,9 @@ def enumerate_assemblies(
 
 class ProxyOrder(Order):
     """By a zero-cost proxy, which knows the network as a whole and adds along no path.
+
+    A score that is not finite (of images that no activation tells apart, or of sums beyond all
+    numbers) says nothing for a network: it counts as minus infinity, and comes last.
 
     What is enumerated and scored is so under the first limits asked for; what is learned of
     latency by then leaves out candidates later, and brings none in.
@@ -149,7 +153,9 @@ class ProxyOrder(Order):
     def _score(self, assembly: Assembly) -> float:
         network = self._candidates.network(self._space.blueprint(assembly.arcs))
         images = self._candidates.photographs.calibration
-        return self._proxy(network, *proxy_batches(images, network.preprocessing, self._seed))
+        shown = proxy_batches(images, network.preprocessing, self._seed)
+        score = self._proxy.value(network, *shown)
+        return score if math.isfinite(score) else -math.inf
 
 
 def proxy_batches(

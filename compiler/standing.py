@@ -4,7 +4,7 @@ The errors that decide how far a promise may be trusted are told by the networks
 """
 
 from collections.abc import Sequence
-from math import fsum, pi, sqrt
+from math import fsum, isfinite, pi, sqrt
 
 from compiler.assembly import Assembly
 from compiler.certificate import Proof, Standing
@@ -53,9 +53,16 @@ def standing(
 
 
 def by_score(best: Trial, promised: float | None, proof: Proof) -> Standing:
-    """How a network stands that is chosen by a score: that is computed, and has no error."""
+    """How a network stands that is chosen by a score: that is computed, and has no error.
+
+    A score that is not finite is worse than any other. Where no more than that is promised, no
+    network with a score is left.
+    """
     assert best.score is not None, "it was chosen by its score"
-    return Standing("score", best.score, promised, proof, 0.0, 0.0)
+    if promised is not None and not isfinite(promised):
+        promised, proof = None, "infeasible"
+    reached = best.score if isfinite(best.score) else None
+    return Standing("score", reached, promised, proof, 0.0, 0.0)
 
 
 def quality_error(trials: Sequence[Trial], drop_error: float | None = None) -> float:

@@ -102,10 +102,8 @@ def _numbers(belief: Beliefs) -> dict[str, float]:
 
 def _promise(certificate: Certificate) -> str:
     stands = certificate.standing
-    if stands.promised is None or stands.gain is None:
-        if certificate.holds == "strict":
-            return "No other network is predicted to be within the limits."
-        return "Nothing is proven of the networks that were not measured."
+    if stands.promised is None or stands.reached is None or stands.gain is None:
+        return _promised_nothing(certificate)
     reached, promised = _amount(stands, stands.reached), _amount(stands, stands.promised)
     bound = {"optimal": "proven"}.get(stands.proof, "a bound, which no network need reach")
     if certificate.holds == "strict":
@@ -119,6 +117,19 @@ def _promise(certificate: Certificate) -> str:
         f"measured {_kind(stands)} is {reached}. The difference of {_amount(stands, stands.gain)} "
         f"is {beyond} the interval of such a promise, {_amount(stands, certificate.interval)}."
     )
+
+
+def _promised_nothing(certificate: Certificate) -> str:
+    stands = certificate.standing
+    if certificate.holds == "strict":
+        score = " and to have a finite score" if stands.goal == "score" else ""
+        return f"No other network is predicted to be within the limits{score}."
+    if stands.promised is not None:
+        return (
+            f"Networks that were not measured are promised up to {_amount(stands, stands.promised)}"
+            "; this one's score is not finite, which is worse than any other."
+        )
+    return "Nothing is proven of the networks that were not measured."
 
 
 def _met(met: Met) -> str:

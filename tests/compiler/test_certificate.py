@@ -1,15 +1,18 @@
 """Certificate: it says the strongest thing that its numbers allow, and nothing stronger."""
 
+import math
 from math import hypot
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from compiler.certificate import Certificate, Met, Standing
 from compiler.quality import Quality
-from compiler.standing import PRIOR_ERROR, sampling_error
+from compiler.standing import PRIOR_ERROR, by_score, sampling_error
 from targets.errors import UsageError
 
 MET = Met(1000.0, 900.0, 950.0, 30, None)
@@ -53,6 +56,34 @@ def test_nothing_else_within_the_limits_is_strict_and_nothing_known_is_none() ->
 def test_a_computed_score_has_no_interval() -> None:
     assert Standing("score", 3.0, 3.1, "optimal", 0.0, 0.0).holds == "none"
     assert Standing("score", 3.0, 3.0, "optimal", 0.0, 0.0).holds == "strict"
+
+
+@pytest.mark.parametrize(
+    ("reached", "promised", "proof", "holds"),
+    [
+        (-math.inf, 3.0, "optimal", "none"),
+        (-math.inf, -math.inf, "optimal", "strict"),
+        (3.0, -math.inf, "optimal", "strict"),
+        (-math.inf, None, "unknown", "none"),
+        (-math.inf, None, "infeasible", "strict"),
+    ],
+)
+def test_a_score_that_is_not_finite_is_worse_than_any_and_files_can_hold_it(
+    reached: float, promised: float | None, proof: Any, holds: str
+) -> None:
+    best: Any = SimpleNamespace(score=reached)
+
+    stands = by_score(best, promised, proof)
+
+    file = TypeAdapter(Standing)
+    assert stands.holds == holds
+    assert file.validate_json(file.dump_json(stands)) == stands
+
+
+@pytest.mark.parametrize("numbers", [(-math.inf, 1.0), (1.0, math.nan)])
+def test_numbers_that_compare_with_nothing_are_refused(numbers: tuple[float, float]) -> None:
+    with pytest.raises(UsageError, match="Give finite numbers"):
+        Standing("score", *numbers, "optimal", 0.0, 0.0)
 
 
 @given(SHARES, SHARES, SHARES, SHARES)

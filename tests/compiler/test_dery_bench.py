@@ -1,5 +1,6 @@
 """DeRy mode on the tiny zoo: sets, joints, proxies on really built networks, and the choice."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from compiler.effort import Effort
 from compiler.equivalence import Partition
 from compiler.images import ImageSet
 from compiler.network import Blueprint
-from compiler.proxies import get_proxy
+from compiler.proxies import Proxy, get_proxy
 from compiler.proxy_order import ProxyOrder, enumerate_assemblies, proxy_batches
 from compiler.scored_search import ScoredSearch
 from compiler.workbench import Workbench
@@ -160,6 +161,21 @@ def test_what_is_learned_of_latency_leaves_out_candidates(
 
     assert best is not None
     assert not space.blueprint(best.assembly.arcs).stitches
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_a_network_whose_score_is_not_finite_comes_last(
+    dery: Callable[[str], DeryBench], odd: float
+) -> None:
+    scores = iter([odd, 1.0, 2.0, odd])
+    order = order_of(dery("naswot"))
+    order._proxy = Proxy("odd", lambda *_: next(scores))
+
+    best = order.best(Budget(latency_us=1e6), Belief(), ())
+
+    assert best is not None
+    assert best.score == 2.0
+    assert [one.score for one in order._ranking or ()] == [2.0, 1.0, -math.inf, -math.inf]
 
 
 def test_batches_are_drawn_by_the_seed_and_keep_their_labels(

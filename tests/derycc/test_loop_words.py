@@ -20,7 +20,7 @@ MET = Met(10_000.0, 9_500.0, 9_800.0, 120, None)
 
 
 def certificate(
-    promised: float | None, proof: Any = "optimal", goal: Any = "quality", reached: float = 0.8
+    promised: float | None, proof: Any = "optimal", goal: Any = "quality", reached: Any = 0.8
 ) -> Certificate:
     error = 0.05 if goal == "quality" else 0.0
     stands = Standing(goal, reached, promised, proof, error, 0.0)
@@ -59,6 +59,16 @@ def certificate(
             certificate(9000.0, goal="latency_us", reached=8500.0),
             "Certificate: strict. No network that was not measured is promised to be better than "
             "this one's 8.50 ms latency (upper end): the best promise is 9.00 ms (proven).",
+        ),
+        (
+            certificate(None, "infeasible", goal="score", reached=3.5),
+            "Certificate: strict. No other network is predicted to be within the limits and to "
+            "have a finite score.",
+        ),
+        (
+            certificate(3.0, goal="score", reached=None),
+            "Certificate: none. Networks that were not measured are promised up to 3; this one's "
+            "score is not finite, which is worse than any other.",
         ),
         (
             certificate(3.0, goal="score", reached=3.5),
