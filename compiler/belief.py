@@ -71,16 +71,6 @@ class Belief:
             energy_j=None if energy is None else energy / factor(ENERGY, 1.0),
         )
 
-    def predicted_on(
-        self, targets: Sequence[str], arcs: Sequence[str], space: Space
-    ) -> tuple[tuple[str, Interval], ...]:
-        """The latency of a path on other targets, by target."""
-        known = self.elsewhere
-        return tuple(
-            (target, space.latency_on(target, arcs, known.get(target, NO_RESIDUAL)))
-            for target in targets
-        )
-
     def learn(self, trial: Trial, space: Space) -> None:
         """Take in what a network really cost: its stitches, its memory and its energy."""
         for name, amount in measured(trial.candidate, SCARCE):
@@ -105,6 +95,17 @@ class Belief:
         drops = DropObservation(space.stitches(arcs), space.promised(arcs), trial.quality)
         self.observations[blueprint] = drops
         self.drops = DropModel.fit(tuple(self.observations.values()))
+
+
+def predicted_on(
+    targets: Sequence[str], arcs: Sequence[str], space: Space, believed: Believed
+) -> tuple[tuple[str, Interval], ...]:
+    """The latency of a path on other targets, by target."""
+    known = dict(believed.elsewhere)
+    return tuple(
+        (target, space.latency_on(target, arcs, known.get(target, NO_RESIDUAL)))
+        for target in targets
+    )
 
 
 def _beyond(predicted: Interval, measured: Measurement, stitches: int) -> Interval:

@@ -116,6 +116,11 @@ class Latencies:
     here: Measurement
     elsewhere: tuple[tuple[str, Measurement], ...] = ()
 
+    @property
+    def noisy(self) -> bool:
+        """Whether it is not to be trusted on some target."""
+        return self.here.noisy or any(measured.noisy for _, measured in self.elsewhere)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -189,7 +194,6 @@ class Candidates:
         self._protocol = protocol
         self._images = photographs.digest
         self._answers: dict[str, Logits] = {}
-        self._confirmed: dict[Design, Candidate] = {}
         self._gains: dict[Blueprint, float] = {}
 
     def quality(self, design: Design) -> Judged:
@@ -249,10 +253,8 @@ class Candidates:
         return table.cost(model).raw
 
     def confirm(self, design: Design) -> Candidate:
-        """The candidate with samples of this very run, taken once however often it is chosen."""
-        if design not in self._confirmed:
-            self._confirmed[design] = self.make(design, fresh=True)
-        return self._confirmed[design]
+        """The candidate with samples taken now, after it was chosen: every choice has its own."""
+        return self.make(design, fresh=True)
 
     def network(self, design: Design) -> DesignedNetwork:
         """The torch network, tuned as it is when it is judged."""

@@ -30,7 +30,6 @@ from targets.budget import Budget
 from targets.errors import InfeasibleError
 
 PATIENCE = 3
-TIME_LIMIT_S = 60.0
 
 _EFFORT = Effort()
 
@@ -120,7 +119,8 @@ class ClosedLoop:
         forbid = [frozenset(trial.assembly.arcs) for trial in trials]
         answers: list[Assembly] = []
         while len(answers) < most:
-            found = assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=forbid)
+            seconds = self._tries.solve_seconds
+            found = assemble(problem, time_limit_s=seconds, seed=self._seed, forbid=forbid)
             if found.found or not answers:
                 answers.append(found)
             if found.status != "optimal":
@@ -130,14 +130,16 @@ class ClosedLoop:
 
     def _whole_donor(self, limits: Budget) -> list[Trial]:
         """The best donor that fits whole: its quality is known, and stitches have to beat it."""
-        (alone,) = self._tries.solve((), lambda: (self._alone(limits),), "whole donor")
-        return [self._tries.make(alone, limits, (), 0)] if alone.found else []
+        alone, *best = self._tries.solve((), lambda: self._alone(limits), "whole donor")
+        return [self._tries.make(self._proven(alone, *best), limits, (), 0)] if best else []
 
-    def _alone(self, limits: Budget) -> Assembly:
-        (alone,) = self._best(replace(limits, stitches=0), (), 1)
-        if not alone.found:
-            return alone
-        (best,) = self._best(limits, (), 1)
+    def _alone(self, limits: Budget) -> Answers:
+        """The best whole donor and, if there is one, the best of all networks."""
+        alone = self._best(replace(limits, stitches=0), (), 1)
+        return (*alone, *self._best(limits, (), 1)) if alone[0].found else alone
+
+    def _proven(self, alone: Assembly, best: Assembly) -> Assembly:
+        """The whole donor with what is proven of it among all networks."""
         blueprint = self._space.blueprint
         if best.found and blueprint(best.arcs) == blueprint(alone.arcs):
             return best  # with what is proven of it among all networks, not among whole donors
@@ -149,13 +151,14 @@ class ClosedLoop:
     def _round(self, limits: Budget, answers: Answers, trials: list[Trial], most: int) -> None:
         """Build what one solve has found, as far as it is still worth it."""
         turn = 1 + max((trial.round for trial in trials), default=0)
+        believed = self._belief.now
         for place, assembly in enumerate(answers[: most - len(trials)]):
             if place and (
                 not self._tries.in_time(assembly) or self._settled(limits, trials, assembly)
             ):
                 return
             self._progress.update(len(trials), str(self._space.blueprint(assembly.arcs)))
-            trials.append(self._tries.make(assembly, limits, trials, turn))
+            trials.append(self._tries.make(assembly, limits, trials, turn, believed=believed))
 
     def _settled(self, limits: Budget, trials: Sequence[Trial], promise: Assembly) -> bool:
         best = _leader(trials)
@@ -168,7 +171,7 @@ class ClosedLoop:
     ) -> Stopped | None:
         """Why to build no more; None: there is no reason yet."""
         if not promise.found:
-            return "nothing left" if promise.status == "infeasible" else "solver"
+            return "nothing left" if promise.status == "infeasible" else self._tries.unanswered
         best = _leader(trials)
         if best is not None:
             holds = self._standing(limits, best, trials, promise).holds
@@ -194,8 +197,9 @@ class ClosedLoop:
         if answer.status != "infeasible":
             self.forget()  # with more time, or on a quieter machine, there may be an answer
             raise InfeasibleError(
-                f"The solver found no network within the limits in {TIME_LIMIT_S:.0f} s, and no "
-                "proof that there is none. Use fewer donors or input sizes, or allow more latency."
+                f"The solver found no network within the limits {self._tries.in_its_time}, and no "
+                "proof that there is none. Use fewer donors or input sizes, or allow more latency"
+                f"{self._tries.or_more_time}."
             )
         question = Question(self.problem, self._space.blueprint, self._belief.excess, self.here)
         raise InfeasibleError(refusal(question, limits))

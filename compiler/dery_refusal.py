@@ -2,10 +2,10 @@
 
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.belief import Belief
-from compiler.closed_loop import TIME_LIMIT_S
 from compiler.dery_space import DerySpace
 from compiler.equivalence import Member, Partition
 from compiler.problem import Problem
+from compiler.tries import TIME_LIMIT_S
 from targets.amounts import amount_text, enough_text, words
 from targets.budget import Budget
 from targets.errors import InfeasibleError

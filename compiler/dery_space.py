@@ -7,7 +7,7 @@ only from the end of a stage to the beginning of the next: so a path has one blo
 is left to demand is one of every set.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from compiler.believed import Believed
@@ -55,7 +55,8 @@ class DerySpace:
     def problem(self, limits: Budget, believed: Believed) -> Problem:
         """The assembly program, scored by expected quality."""
         problem = self._space.problem(limits, believed)
-        return replace(problem, counts=(*problem.counts, *self._counts()))
+        left = {arc.id for arc in problem.arcs}
+        return replace(problem, counts=(*problem.counts, *self._counts(left)))
 
     def by_similarity(self, limits: Budget, believed: Believed) -> Problem:
         """The assembly program, scored by the blocks' similarity to the anchors of their sets."""
@@ -98,11 +99,12 @@ class DerySpace:
     def _similarity(self, arc: str) -> float:
         return self._members[arc].similarity if arc in self._members else 0.0
 
-    def _counts(self) -> tuple[CountLimit, ...]:
-        """One block of every set; a block is counted where it ends."""
+    def _counts(self, left: Container[str]) -> tuple[CountLimit, ...]:
+        """One block of every set, of those that limits leave; a block is counted where it ends."""
+        ends = {arc: member for arc, member in self._members.items() if arc in left}
         return tuple(
             CountLimit(
-                tuple(arc for arc, member in self._members.items() if member in group.members),
+                tuple(arc for arc, member in ends.items() if member in group.members),
                 at_most=1,
                 at_least=1,
             )

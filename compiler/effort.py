@@ -44,6 +44,11 @@ class Watch:
         self._seconds = seconds
         self._start = monotonic()
 
+    @property
+    def left(self) -> float:
+        """Seconds that are left; infinite without a limit, and below 0 once it has passed."""
+        return math.inf if self._seconds is None else self._start + self._seconds - monotonic()
+
     def allows(self, before: Sequence[float]) -> bool:
         """Whether another candidate is expected to be finished in time.
 

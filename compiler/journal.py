@@ -1,13 +1,15 @@
 """Journal: what a search has solved and measured so far, in a file, so that it can go on.
 
 A search that was stopped, however abruptly, is replayed from it: the same answers, the same
-measurements, hence the same beliefs, and nothing is measured a second time. The file is written
+measurements, hence the same beliefs. Only what could not be trusted is not replayed: measurements
+that were noisy, and answers without proof where the solver has more time now. The file is written
 anew, whole or not at all, after every step; its name says what the search depends on.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import inf
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +20,8 @@ from compiler.candidates import Latencies
 from targets.errors import UsageError
 
 FORMAT = "derycc.search/1"
+
+_PROVEN = ("optimal", "infeasible")
 
 Answers = tuple[Assembly, ...]
 
@@ -43,15 +47,17 @@ class _Content:
 
     Attributes:
         format: `derycc.search/1`.
-        answers: of the solver, by the networks that had been tried.
+        answers: of the solver, by the networks that had been tried and what was believed.
         kept: networks that were measured, in order, by what they are made of.
         withdrawn: second measurements that missed the limits.
+        unproven: seconds that the solver had for answers that it could not prove, likewise.
     """
 
     format: str = FORMAT
     answers: dict[str, Answers] = field(default_factory=dict)
     kept: dict[str, Kept] = field(default_factory=dict)
     withdrawn: dict[str, Latencies] = field(default_factory=dict)
+    unproven: dict[str, float] = field(default_factory=dict)
 
 
 @cache
@@ -77,12 +83,23 @@ class Journal:
         """What each network took that was measured."""
         return tuple(kept.seconds for kept in self._content.kept.values())
 
-    def answers(self, tried: str, solve: Callable[[], Answers]) -> Answers:
-        """The solver's answers after these networks were tried, as it gave them the first time."""
-        if tried not in self._content.answers:
-            answers = {**self._content.answers, tried: solve()}
-            self._write(replace(self._content, answers=answers))
-        return self._content.answers[tried]
+    def answers(self, question: str, solve: Callable[[], Answers], seconds: float = inf) -> Answers:
+        """The solver's answers to a question, as it gave them the first time.
+
+        Args:
+            question: what they depend on.
+            solve: asks the solver.
+            seconds: that it would have now. Answers that it had no time to prove are asked for
+                again where that is more than it had.
+        """
+        known, unproven = self._content.answers, self._content.unproven
+        if question not in known or seconds > unproven.get(question, inf):
+            known = {**known, question: solve()}
+            unproven = {name: had for name, had in unproven.items() if name != question}
+            if not all(answer.status in _PROVEN for answer in known[question]):
+                unproven[question] = seconds
+            self._write(replace(self._content, answers=known, unproven=unproven))
+        return self._content.answers[question]
 
     def kept(self, network: str) -> Kept | None:
         """What was measured of a network, if it was."""

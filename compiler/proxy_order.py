@@ -3,21 +3,26 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum
+from time import monotonic
 
 import torch
 from torch import Tensor
 
 from compiler.assembly import Assembly, assemble, k_best
 from compiler.belief import Belief
+from compiler.believed import Believed
 from compiler.candidates import Candidates
-from compiler.closed_loop import TIME_LIMIT_S
 from compiler.dery_space import DerySpace
+from compiler.elsewhere import NO_RESIDUAL
 from compiler.images import ImageSet
 from compiler.preprocessing import Preprocessing
+from compiler.problem import Problem
 from compiler.progress import Progress
 from compiler.proxies import Proxy
 from compiler.scored_search import Order, Promise, Scored
 from compiler.trial import Trial
+from compiler.tries import LEAST_SOLVE_S, TIME_LIMIT_S
 from compiler.views import BATCH, Views
 from targets.budget import Budget
 from targets.errors import DataError
@@ -57,13 +62,20 @@ def check_labels(proxy: Proxy, images: ImageSet) -> None:
 
 
 def enumerate_assemblies(
-    space: DerySpace, limits: Budget, belief: Belief, most: int = MOST_SCORED, seed: int = 0
+    space: DerySpace,
+    limits: Budget,
+    belief: Belief,
+    most: int = MOST_SCORED,
+    seed: int = 0,
+    seconds: float = TIME_LIMIT_S,
 ) -> Enumeration:
     """All assemblies within the limits, or the `most` of highest expected quality."""
     problem = space.problem(limits, belief.now)
-    found = k_best(problem, most, time_limit_s=TIME_LIMIT_S, seed=seed)
+    start = monotonic()
+    found = k_best(problem, most, time_limit_s=seconds, seed=seed)
     known = [frozenset(answer.arcs) for answer in found]
-    beyond = assemble(problem, time_limit_s=TIME_LIMIT_S, seed=seed, forbid=known)
+    left = max(LEAST_SOLVE_S, start + seconds - monotonic())
+    beyond = assemble(problem, time_limit_s=left, seed=seed, forbid=known)
     return Enumeration(found, beyond.status == "infeasible")
 
 
@@ -104,41 +116,55 @@ class ProxyOrder(Order):
         self._seed = seed
         self._most = most
         self._ranking: tuple[Scored, ...] | None = None
-        self._stitch_us = 0.0
+        self._first: Believed | None = None
 
-    def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
+    def best(
+        self,
+        limits: Budget,
+        belief: Belief,
+        tried: Sequence[Trial],
+        seconds: float = TIME_LIMIT_S,
+    ) -> Scored | None:
         """The best-scored of those not tried that are still predicted to be within the limits."""
         if self._ranking is None:
-            self._ranking = self._ranked(limits, belief)
-            self._stitch_us = belief.residual.upper_us
+            self._first = belief.now
+            self._ranking = self._ranked(limits, belief, seconds)
         done = {trial.assembly.arcs for trial in tried}
-        return next(
-            (
-                scored
-                for scored in self._ranking
-                if scored.assembly.arcs not in done and self._fits(scored.assembly, limits, belief)
-            ),
-            None,
-        )
+        left = [scored for scored in self._ranking if scored.assembly.arcs not in done]
+        problem = self._space.problem(limits, belief.now) if left else None
+        return next((one for one in left if problem and self._fits(one.assembly, problem)), None)
 
-    def promise(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Promise:
-        """Proven where all networks were scored, and stitches are thought no faster since then."""
-        found = self.best(limits, belief, tried)
-        if not self.enumerated.complete or belief.residual.upper_us < self._stitch_us:
+    def promise(
+        self,
+        limits: Budget,
+        belief: Belief,
+        tried: Sequence[Trial],
+        seconds: float = TIME_LIMIT_S,
+    ) -> Promise:
+        """Proven where all networks were scored, and stitches are nowhere thought faster since."""
+        found = self.best(limits, belief, tried, seconds)
+        assert self._first is not None, "the ranking notes what was believed"
+        if not self.enumerated.complete or _is_faster(belief.now, self._first):
             return Promise(None, "unknown")
         return Promise(None, "infeasible") if found is None else Promise(found.score, "optimal")
 
-    def _fits(self, assembly: Assembly, limits: Budget, belief: Belief) -> bool:
-        predicted = self._space.latency(assembly.arcs, belief.residual)
-        targets = [target for target, _ in limits.elsewhere]
-        elsewhere = dict(belief.predicted_on(targets, assembly.arcs, self._space))
-        return (limits.latency_us is None or predicted.upper_us <= limits.latency_us) and all(
-            elsewhere[target].upper_us <= limit for target, limit in limits.elsewhere
-        )
+    def _fits(self, assembly: Assembly, problem: Problem) -> bool:
+        """Whether a network keeps all limits, by what is believed now.
 
-    def _ranked(self, limits: Budget, belief: Belief) -> tuple[Scored, ...]:
+        A block that the problem has no more needs more memory by itself than there is. A gate that
+        it has no more was only of use to such blocks.
+        """
+        known = {arc.id: arc for arc in problem.arcs}
+        if not all(name in known for name, _ in self._space.steps(assembly.arcs)):
+            return False
+        path = [known[arc] for arc in assembly.arcs if arc in known]
+        return all(fsum(arc.cost(name) for arc in path) <= limit for name, limit in problem.limits)
+
+    def _ranked(self, limits: Budget, belief: Belief, seconds: float) -> tuple[Scored, ...]:
         """Equal scores stay in the order of expected quality."""
-        self.enumerated = enumerate_assemblies(self._space, limits, belief, self._most, self._seed)
+        self.enumerated = enumerate_assemblies(
+            self._space, limits, belief, self._most, self._seed, seconds
+        )
         found = self.enumerated.assemblies
         self._progress.start(
             f"building networks and scoring them by {self._proxy.name}", len(found)
@@ -156,6 +182,15 @@ class ProxyOrder(Order):
         shown = proxy_batches(images, network.preprocessing, self._seed)
         score = self._proxy.value(network, *shown)
         return score if math.isfinite(score) else -math.inf
+
+
+def _is_faster(now: Believed, before: Believed) -> bool:
+    """Whether stitches are thought to cost less on any target than they were."""
+    was = dict(before.elsewhere)
+    return now.residual.upper_us < before.residual.upper_us or any(
+        residual.upper_us < was.get(target, NO_RESIDUAL).upper_us
+        for target, residual in now.elsewhere
+    )
 
 
 def proxy_batches(

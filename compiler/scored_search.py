@@ -12,7 +12,6 @@ from compiler.assembly import Assembly, assemble
 from compiler.belief import Belief
 from compiler.candidates import Candidates
 from compiler.certificate import Certificate, Proof, Stopped
-from compiler.closed_loop import TIME_LIMIT_S
 from compiler.dery_space import DerySpace
 from compiler.effort import Effort
 from compiler.journal import Journals, unwritten
@@ -21,7 +20,7 @@ from compiler.ranks import spearman
 from compiler.searched import Searched, certified
 from compiler.standing import by_score
 from compiler.trial import Trial, ranked
-from compiler.tries import Tries
+from compiler.tries import TIME_LIMIT_S, Tries
 from targets.budget import Budget
 from targets.errors import InfeasibleError
 
@@ -53,12 +52,27 @@ class Order(ABC):
     """Says which assembly is the best of those that are left."""
 
     @abstractmethod
-    def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
-        """The best within the limits, as far as is known by now; None: there are no more."""
+    def best(
+        self,
+        limits: Budget,
+        belief: Belief,
+        tried: Sequence[Trial],
+        seconds: float = TIME_LIMIT_S,
+    ) -> Scored | None:
+        """The best within the limits, as far as is known by now; None: there are no more.
+
+        `seconds` are for the solver.
+        """
 
     @abstractmethod
-    def promise(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Promise:
-        """What is proven of all that are left."""
+    def promise(
+        self,
+        limits: Budget,
+        belief: Belief,
+        tried: Sequence[Trial],
+        seconds: float = TIME_LIMIT_S,
+    ) -> Promise:
+        """What is proven of all that are left, in the solver's seconds."""
 
 
 class SimilarityOrder(Order):
@@ -68,20 +82,34 @@ class SimilarityOrder(Order):
         self._space = space
         self._seed = seed
 
-    def best(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Scored | None:
+    def best(
+        self,
+        limits: Budget,
+        belief: Belief,
+        tried: Sequence[Trial],
+        seconds: float = TIME_LIMIT_S,
+    ) -> Scored | None:
         """The solver's answer, with proof."""
-        found = self._solve(limits, belief, tried)
+        found = self._solve(limits, belief, tried, seconds)
         return None if found.objective is None else Scored(found, found.objective)
 
-    def promise(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Promise:
+    def promise(
+        self,
+        limits: Budget,
+        belief: Belief,
+        tried: Sequence[Trial],
+        seconds: float = TIME_LIMIT_S,
+    ) -> Promise:
         """The solver's bound."""
-        found = self._solve(limits, belief, tried)
+        found = self._solve(limits, belief, tried, seconds)
         return Promise(found.bound, found.status)
 
-    def _solve(self, limits: Budget, belief: Belief, tried: Sequence[Trial]) -> Assembly:
+    def _solve(
+        self, limits: Budget, belief: Belief, tried: Sequence[Trial], seconds: float
+    ) -> Assembly:
         problem = self._space.by_similarity(limits, belief.now)
         forbid = [frozenset(trial.assembly.arcs) for trial in tried]
-        return assemble(problem, time_limit_s=TIME_LIMIT_S, seed=self._seed, forbid=forbid)
+        return assemble(problem, time_limit_s=seconds, seed=self._seed, forbid=forbid)
 
 
 class ScoredSearch:
@@ -145,8 +173,8 @@ class ScoredSearch:
         self._progress.finish()
         if not trials:
             raise InfeasibleError(
-                f"No network within the limits was found in {TIME_LIMIT_S:.0f} s. Use fewer "
-                "donors or input sizes, or allow more latency."
+                f"No network within the limits was found {self._tries.in_its_time}. Use fewer "
+                f"donors or input sizes, or allow more latency{self._tries.or_more_time}."
             )
         return Searched(ranked(*trials), found)
 
@@ -157,7 +185,8 @@ class ScoredSearch:
     def certificate(self, found: Searched, best: Trial, limits: Budget) -> Certificate:
         """What is proven of the answer, which was measured anew and keeps the limits."""
         limits_now = self._belief.tightened(limits)
-        promise = self._order.promise(limits_now, self._belief, found.trials)
+        seconds = self._tries.solve_seconds
+        promise = self._order.promise(limits_now, self._belief, found.trials, seconds)
         stands = by_score(best, promise.score, promise.proof)
         return certified(found, best, stands, limits)
 
@@ -169,10 +198,11 @@ class ScoredSearch:
         if len(trials) >= effort.candidates:
             return "candidates"
         limits_now = self._belief.tightened(limits)
-        found = self._order.best(limits_now, self._belief, trials)
+        asked = limits_now, self._belief, trials, self._tries.solve_seconds
+        found = self._order.best(*asked)
         if found is None:
-            promise = self._order.promise(limits_now, self._belief, trials)
-            return "nothing left" if promise.proof == "infeasible" else "solver"
+            proof = self._order.promise(*asked).proof
+            return "nothing left" if proof == "infeasible" else self._tries.unanswered
         return found if self._tries.in_time(found.assembly) else "time"
 
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 from time import monotonic
 
 from compiler.assembly import Assembly
-from compiler.belief import Belief
+from compiler.belief import Belief, predicted_on
+from compiler.believed import Believed
 from compiler.cache import digest
 from compiler.candidates import Candidate, Candidates
+from compiler.certificate import Stopped
 from compiler.effort import Effort, Watch
 from compiler.journal import Answers, Journal, Journals, Kept, unwritten
 from compiler.kept import chosen_by, keeps
@@ -16,6 +18,12 @@ from compiler.progress import Progress
 from compiler.search_space import Space
 from compiler.trial import Trial
 from targets.budget import Budget
+
+TIME_LIMIT_S = 60.0
+"""The solver has no more time for one answer, however much there is for the search."""
+
+LEAST_SOLVE_S = 1.0
+"""And no less, however little is left."""
 
 
 class Tries:
@@ -70,12 +78,37 @@ class Tries:
         known = self._journal.kept(str(self._space.blueprint(assembly.arcs)))
         return known is not None or self._watch.allows(self._journal.seconds)
 
+    @property
+    def solve_seconds(self) -> float:
+        """Time that the solver may take for its next answer."""
+        return min(TIME_LIMIT_S, max(LEAST_SOLVE_S, self._watch.left))
+
+    @property
+    def in_its_time(self) -> str:
+        """The time that the solver had, in words."""
+        limited = self.solve_seconds < TIME_LIMIT_S
+        return "in the time there was" if limited else f"in {TIME_LIMIT_S:.0f} s"
+
+    @property
+    def or_more_time(self) -> str:
+        """That more would help, where that can be had."""
+        return ", or more --build-seconds" if self.solve_seconds < TIME_LIMIT_S else ""
+
+    @property
+    def unanswered(self) -> Stopped:
+        """Why a search stops where the solver had neither an answer nor a proof."""
+        return "time" if self.solve_seconds < TIME_LIMIT_S else "solver"
+
     def solve(
         self, trials: Sequence[Trial], ask: Callable[[], Answers], question: str = ""
     ) -> Answers:
-        """What the solver answers after these trials; asked once, however often a search runs."""
+        """What the solver answers after these trials, by what is believed now.
+
+        Asked once, however often a search runs, unless it had no time for a proof and has more now.
+        """
         tried = tuple(str(trial.candidate.blueprint) for trial in trials)
-        return self._journal.answers(digest(question, *tried), ask)
+        key = digest(question, self._belief.now, *tried)
+        return self._journal.answers(key, ask, self.solve_seconds)
 
     def make(
         self,
@@ -84,6 +117,7 @@ class Tries:
         trials: Sequence[Trial],
         turn: int,
         score: float | None = None,
+        believed: Believed | None = None,
     ) -> Trial:
         """Predict, build and measure a network, and learn from it.
 
@@ -93,10 +127,12 @@ class Tries:
             trials: those before it.
             turn: solves before the one that chose it.
             score: what it is chosen by; None: what was asked for says it.
+            believed: what it was chosen by; None: what is believed now.
         """
         arcs, belief = assembly.arcs, self._belief
-        predicted = self._space.latency(arcs, belief.residual)
-        expected = self._space.expected(arcs, belief.drops)
+        believed = believed or belief.now
+        predicted = self._space.latency(arcs, believed.residual)
+        expected = self._space.expected(arcs, believed.drops)
         whole = not trials and assembly.status == "feasible"
         candidate, seconds = self._measured(self._space.blueprint(arcs), whole)
         trial = Trial(
@@ -107,10 +143,12 @@ class Tries:
             within=keeps(limits, candidate),
             order=len(trials),
             score=chosen_by(limits, candidate) if score is None else score,
-            believed=belief.now,
+            believed=believed,
             round=turn,
             seconds=seconds,
-            elsewhere=belief.predicted_on([t for t, _ in candidate.elsewhere], arcs, self._space),
+            elsewhere=predicted_on(
+                [t for t, _ in candidate.elsewhere], arcs, self._space, believed
+            ),
         )
         belief.learn(trial, self._space)
         return replace(trial, learned=belief.now)
@@ -118,29 +156,31 @@ class Tries:
     def _measured(self, blueprint: Blueprint, whole_donor: bool) -> tuple[Candidate, float]:
         """The candidate, and the seconds that it took when it was measured."""
         kept = self._journal.kept(str(blueprint))
-        if kept is not None:
+        if kept is not None and not kept.measured.noisy:
             return self._candidates.recall(blueprint, kept.measured), kept.seconds
         start = monotonic()
         candidate = self._candidates.make(blueprint)
-        seconds = monotonic() - start
+        # What was noisy is measured again, and not built again.
+        seconds = max(monotonic() - start, kept.seconds if kept else 0.0)
         self._journal.keep(str(blueprint), Kept(candidate.latencies, seconds, whole_donor))
         return candidate, seconds
 
     def confirm(self, trial: Trial, limits: Budget) -> Trial:
         """The trial with a new measurement, which alone decides whether it keeps the limits.
 
-        One that missed them is not measured a third time when the search goes on.
+        One that missed them is not measured a third time when the search goes on, nor when it is
+        begun again, unless that measurement was noisy.
         """
         if trial.first is not None:
             return trial
         blueprint = trial.candidate.blueprint
         before = self._journal.withdrawn(str(blueprint))
-        if before is None:
+        if before is None or before.noisy:
             candidate = self._candidates.confirm(blueprint)
         else:
             candidate = self._candidates.recall(blueprint, before)
         within = keeps(limits, candidate)
-        if not within and before is None:
+        if not within:
             self._journal.withdraw(str(blueprint), candidate.latencies)
         score = chosen_by(limits, candidate)
         return replace(

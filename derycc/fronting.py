@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from compiler.belief import Belief
-from compiler.closed_loop import TIME_LIMIT_S
+from compiler.belief import Belief, predicted_on
 from compiler.front import FrontPoint, front
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.refusal import Question, refusal
+from compiler.tries import TIME_LIMIT_S
 from compiler.workbench import Workbench
 from derycc.alone import DonorAlone, donors_alone
 from derycc.building import Request, limits
@@ -120,5 +120,5 @@ def _row(point: FrontPoint, bench: Workbench, belief: Belief) -> FrontRow:
         quality=space.expected(arcs, belief.drops),
         network=space.blueprint(arcs),
         proven=point.assembly.status == "optimal",
-        elsewhere=belief.predicted_on([str(b.target) for b in bench.elsewhere], arcs, space),
+        elsewhere=predicted_on([str(b.target) for b in bench.elsewhere], arcs, space, belief.now),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import pairwise
 
 from compiler.certificate import Certificate, Met, Standing
 from derycc.console import milliseconds, percent
@@ -70,11 +71,18 @@ def round_rows(rounds: Sequence[Round]) -> list[tuple[str, ...]]:
             percent(one.expected),
             percent(one.quality),
             _within(one.within_limits, one.again),
-            learned(one.before, one.learned),
+            learned(before, one.learned),
             f"{one.seconds:.1f}",
         )
-        for one in rounds
+        for one, before in zip(rounds, _known(rounds), strict=True)
     ]
+
+
+def _known(rounds: Sequence[Round]) -> list[Beliefs | None]:
+    """What was believed just before each candidate; of several a round, not what chose it."""
+    first = [one.before for one in rounds[:1]]
+    pairs = pairwise(rounds)
+    return [*first, *(last.learned or one.before for last, one in pairs)]
 
 
 def learned(before: Beliefs | None, after: Beliefs | None) -> str:

@@ -2,17 +2,21 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from backends.registry import get_backend
+from compiler import candidates
 from compiler.cache import Cache
 from compiler.candidates import Candidate, Candidates, Photographs, answer
 from compiler.images import ImageSet
 from compiler.network import Blueprint, Segment
 from compiler.workbench import Workbench
+from profilers.cost_table import CostTable
+from profilers.profile import profile
 from targets.errors import DataError, UnknownNameError
 from targets.target import get_target
 
@@ -101,6 +105,23 @@ def test_a_fresh_measurement_replaces_the_stored_one(
 
     assert again.latency.key == candidate.latency.key
     assert again.latency.median_us == pytest.approx(candidate.latency.median_us)
+
+
+def test_every_choice_is_measured_anew_for_itself(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh: list[bool] = []
+
+    def noted(*models: Any, **options: Any) -> CostTable:
+        fresh.append(options["fresh"])
+        return profile(*models, **options)
+
+    monkeypatch.setattr(candidates, "profile", noted)
+
+    for _ in range(2):
+        bench.candidates.confirm(MIXED)
+
+    assert fresh.count(True) >= 2
 
 
 def test_labels_are_judged_where_there_are_any(

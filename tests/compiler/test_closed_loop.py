@@ -1,8 +1,5 @@
 """Closed loop: measurements decide and correct, and refusals say what is possible."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,71 +7,17 @@ import pytest
 from compiler import closed_loop
 from compiler.assembly import Assembly, assemble
 from compiler.belief import Belief
-from compiler.candidates import Candidate, Judged
-from compiler.closed_loop import PATIENCE, ClosedLoop
-from compiler.dissection import Dissection
+from compiler.closed_loop import PATIENCE
 from compiler.drop_model import DropModel
 from compiler.effort import Effort
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.problem import Problem
-from compiler.progress import Silent
-from compiler.quality import Quality
-from compiler.search_space import SearchSpace
 from compiler.workbench import Workbench
-from profilers.measurement import Measurement
 from targets.amounts import enough_text
 from targets.budget import Budget
 from targets.errors import InfeasibleError
-from tests.compiler.latency_cases import plain_model, stitches_between
-
-Toys = tuple[Dissection, Dissection]
-
-
-@dataclass
-class Pretended:
-    """Candidates that nobody builds: quality and latency in microseconds by rule."""
-
-    quality: Callable[[Blueprint], float]
-    latency: Callable[[Blueprint], float]
-    peak: Callable[[Blueprint], int | None] = lambda _: None
-
-    def make(self, blueprint: Blueprint) -> Candidate:
-        seconds = self.latency(blueprint) * 1e-6
-        judged = Quality(50, self.quality(blueprint), None, 0.5)
-        measured = Measurement(
-            "key",
-            str(blueprint),
-            ((seconds,) * 3,),
-            (0.0,),
-            False,
-            peak_bytes=self.peak(blueprint),
-        )
-        return Candidate(blueprint, None, Path(), Judged(judged, judged), measured)
-
-    def confirm(self, blueprint: Blueprint) -> Candidate:
-        return self.make(blueprint)
-
-
-def space_of(toys: Toys, narrow: float = 0.5, wide: float = 0.7) -> SearchSpace:
-    """Narrow takes 50 us and is right half the time, wide takes 100 us and is right at 0.7."""
-    options = stitches_between(toys)
-    blocks = {
-        b.name: Interval(cost, cost)
-        for d, cost in zip(toys, (10.0, 20.0), strict=True)
-        for b in d.blocks
-    }
-    wholes = {("narrow", 16): Interval(50.0, 50.0), ("wide", 16): Interval(100.0, 100.0)}
-    model = plain_model(blocks, wholes, 1.0)
-    return SearchSpace(toys, options, model, {("narrow", 16): narrow, ("wide", 16): wide})
-
-
-def loop_of(space: SearchSpace, candidates: Pretended, belief: Belief | None = None) -> ClosedLoop:
-    return ClosedLoop(space, candidates, belief or Belief(), Silent())  # type: ignore[arg-type]
-
-
-def by_stitches(pure: float, stitched: float) -> Callable[[Blueprint], float]:
-    return lambda blueprint: stitched if blueprint.stitches else pure
+from tests.compiler.loop_cases import Pretended, Toys, by_stitches, loop_of, space_of
 
 
 def test_a_donor_that_keeps_its_promise_ends_the_search_at_once(toys: Toys) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from compiler.assembly import assemble, k_best
 from compiler.belief import Belief
 from compiler.candidates import Photographs
 from compiler.closed_loop import ClosedLoop
@@ -15,13 +16,15 @@ from compiler.dery_space import DerySpace, joints_of
 from compiler.effort import Effort
 from compiler.equivalence import Partition
 from compiler.images import ImageSet
+from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.proxies import Proxy, get_proxy
 from compiler.proxy_order import ProxyOrder, enumerate_assemblies, proxy_batches
-from compiler.scored_search import ScoredSearch
+from compiler.scored_search import Promise, ScoredSearch
 from compiler.workbench import Workbench
 from targets.budget import Budget
 from targets.errors import DataError, UnknownNameError, UsageError
+from targets.target import get_target
 from tests.compiler.dery_cases import partition_of
 
 EFFICIENT, RESIDUAL = "test_efficientnet.random", "test_resnet.random"
@@ -161,6 +164,64 @@ def test_what_is_learned_of_latency_leaves_out_candidates(
 
     assert best is not None
     assert not space.blueprint(best.assembly.arcs).stitches
+
+
+def test_memory_that_was_underestimated_leaves_out_candidates(
+    dery: Callable[[str], DeryBench],
+) -> None:
+    found = dery("synflow")
+    order, belief = order_of(found), Belief()
+    free = found.space.problem(Budget(memory_bytes=10**9), belief.now)
+    needs = sorted(answer.cost("memory_bytes") for answer in k_best(free, 4))
+    limits = Budget(memory_bytes=int(needs[-1]) + 1)
+    before = order.best(belief.tightened(limits), belief, ())
+
+    belief.excess["memory_bytes"] = needs[-1] / needs[0]
+    tight = belief.tightened(limits)
+    left = [one for one in order._ranking or () if one.assembly.cost("memory_bytes") <= needs[0]]
+
+    assert before is not None
+    assert order.best(tight, belief, ()) == left[0]
+    assert order.promise(tight, belief, ()) == Promise(left[0].score, "optimal")
+    belief.excess["memory_bytes"] *= 2
+    assert order.promise(belief.tightened(limits), belief, ()) == Promise(None, "infeasible")
+
+
+def test_a_set_of_which_limits_leave_no_block_makes_a_problem_without_an_answer(
+    dery: Callable[[str], DeryBench],
+) -> None:
+    space, now = dery("quality").space, Belief().now
+
+    tiny = assemble(space.problem(Budget(memory_bytes=1), now))
+    alone = assemble(space.problem(Budget(excluded=(EFFICIENT,)), now))
+    neither = assemble(space.problem(Budget(excluded=(EFFICIENT, RESIDUAL)), now))
+
+    assert (tiny.status, alone.status, neither.status) == ("infeasible", "optimal", "infeasible")
+    assert space.blueprint(alone.arcs) == Blueprint.pure(RESIDUAL, 64)
+
+
+def test_nothing_is_promised_once_stitches_are_thought_faster_on_another_target(
+    bench: Workbench, written: Partition
+) -> None:
+    both = Workbench(
+        bench.zoo,
+        bench.target,
+        bench.store,
+        bench.settings,
+        bench.progress,
+        bench.photographs,
+        (get_target("reference:threads=2"),),
+    )
+    found = DeryBench(both, DerySettings(2, "synflow", seed=3))
+    found.__dict__["partition"] = written
+    (there,) = (str(one.target) for one in both.elsewhere)
+    order, limits = order_of(found), Budget(elsewhere=((there, 1e6),))
+    first = order.promise(limits, Belief(), ())
+
+    faster = Belief(residuals_on={there: {Blueprint.pure(EFFICIENT, 64): Interval(-5.0, -5.0)}})
+
+    assert first.proof == "optimal"
+    assert order.promise(limits, faster, ()) == Promise(None, "unknown")
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
