@@ -3,12 +3,17 @@
 import hashlib
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from targets.errors import WorkspaceError
+
+if sys.platform != "win32":
+    import fcntl
 
 FORMAT = "v3"
 """Raised whenever the same inputs begin to give other results: old entries are then not found."""
@@ -61,6 +66,29 @@ def write_atomic(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Alone with a file, among all processes that ask: for what is read, changed and written again.
+
+    The lock is a file beside it, which stays; it ends with the process that has it. There is none
+    on Windows.
+
+    Raises:
+        WorkspaceError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o666)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def unwritable(path: Path, error: OSError) -> WorkspaceError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from compiler.cache import Cache, digest, write_atomic
+from compiler.cache import Cache, digest, exclusive, write_atomic
 from compiler.candidates import Photographs
 from compiler.drop_model import DropObservation
 from compiler.export import TOOLCHAIN
@@ -40,7 +40,7 @@ class JudgedStitches:
 
     def __init__(self, cache: Cache, zoo: Zoo, photographs: Photographs, reference: str) -> None:
         identities = sorted(model.identity for model in zoo.models)
-        key = digest(FORMAT, identities, photographs.digest, reference, TOOLCHAIN)
+        key = digest(FORMAT, identities, photographs.digest, reference, TOOLCHAIN, *_shown(zoo))
         self._path = cache.path("drops", key).with_suffix(".json")
 
     @property
@@ -70,9 +70,22 @@ class JudgedStitches:
     def add(self, seen: Mapping[Blueprint, DropObservation]) -> None:
         """Keep these beside those that are there; a network judged again counts once.
 
+        Several processes may do so at the same time.
+
         Raises:
             WorkspaceError: the file cannot be read or written.
         """
-        known = {**self.read(), **seen}
-        rows = tuple(_Row(network, known[network]) for network in sorted(known, key=str))
-        write_atomic(self._path, _adapter().dump_json(_Content(FORMAT, rows), indent=1))
+        with exclusive(self._path):
+            known = {**self.read(), **seen}
+            rows = tuple(_Row(network, known[network]) for network in sorted(known, key=str))
+            write_atomic(self._path, _adapter().dump_json(_Content(FORMAT, rows), indent=1))
+
+
+def _shown(zoo: Zoo) -> tuple[object, ...]:
+    """How photographs are shown where stitches are fitted: as the first donor wants them.
+
+    Nothing where all want the same, so that the order of the donors makes no difference.
+    """
+    wants = [model.preprocessing for model in zoo.models]
+    ways = [(one.crop, one.interpolation) for one in wants]
+    return () if len(set(ways)) == 1 else ways[0]

@@ -1,12 +1,18 @@
 """Judged stitches: drops are kept by zoo and photographs, and damage is not believed."""
 
+import json
+import multiprocessing
 from pathlib import Path
+from time import monotonic, sleep
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from compiler.cache import Cache
 from compiler.candidates import Photographs
 from compiler.judged_stitches import JudgedStitches
+from compiler.preprocessing import Preprocessing
 from compiler.zoo import Zoo
 from targets.errors import WorkspaceError
 from tests.compiler.stitch_cases import network, observed, stitch
@@ -26,6 +32,49 @@ def test_what_was_kept_is_read_back(kept: JudgedStitches) -> None:
         network(2): observed(0.5, stitch()),
     }
     assert list(kept.read()) == [network(1), network(2)]
+
+
+def judge_in_turn(folder: Path, first: int) -> None:
+    """What one process does: keeps drops of ten networks, one after the other."""
+    model: Any = SimpleNamespace(identity="model", preprocessing=Preprocessing(32))
+    zoo: Any = SimpleNamespace(models=(model,))
+    images: Any = SimpleNamespace(digest="images")
+    kept = JudgedStitches(Cache(folder), zoo, images, "reference")
+    (folder / f"ready {first}").touch()
+    end = monotonic() + 60
+    while len(list(folder.glob("ready *"))) < 2 and monotonic() < end:
+        sleep(0.001)
+    for number in range(first, first + 10):
+        kept.add({network(number): observed(0.1, stitch())})
+
+
+def test_two_processes_that_judge_at_once_lose_nothing(tmp_path: Path) -> None:
+    start = multiprocessing.get_context("spawn")
+    both = [start.Process(target=judge_in_turn, args=(tmp_path, first)) for first in (0, 10)]
+
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(100)
+
+    (path,) = tmp_path.glob("*/drops/*.json")
+    assert [one.exitcode for one in both] == [0, 0]
+    assert len(json.loads(path.read_text())["rows"]) == 20
+
+
+def test_the_order_of_donors_counts_where_they_are_shown_photographs_otherwise(
+    tmp_path: Path, photographs: Photographs
+) -> None:
+    def path(*crops: float) -> Path:
+        models = [
+            SimpleNamespace(identity=f"crop {crop}", preprocessing=Preprocessing(32, crop))
+            for crop in crops
+        ]
+        zoo: Any = SimpleNamespace(models=models)
+        return JudgedStitches(Cache(tmp_path), zoo, photographs, "one").path
+
+    assert path(0.875, 0.9) != path(0.9, 0.875)
+    assert path(0.9, 0.9) == path(0.9, 0.9)
 
 
 def test_before_anything_is_judged_there_is_nothing(kept: JudgedStitches) -> None:
