@@ -81,6 +81,13 @@ class Spending:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class SweepSpending(Spending):
+    """The same for every budget of a sweep."""
+
+    candidates: CandidateCount = 4
+
+
 Texts = list[str] | None
 
 

@@ -270,6 +270,7 @@ class Manifest:
         certificate: what the search proved of networks that it did not build, and why it stopped;
             None in earlier formats, and where nothing was searched for.
         rounds: every candidate, in the order in which they were tried; empty likewise.
+        warnings: why the network should not be used as it is; empty in earlier formats.
     """
 
     format: str
@@ -297,6 +298,7 @@ class Manifest:
     targets: tuple[OnTarget, ...] = ()
     certificate: Certificate | None = None
     rounds: tuple[Round, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         """As it is written to `manifest.json`."""

@@ -13,6 +13,7 @@ from compiler.workbench import Workbench
 from derycc import __version__, manifest
 from derycc.building import Built, Request
 from derycc.by_hand import HandBuilt, HandRequest
+from derycc.chance import chance_warning
 from derycc.dery import describe_dery, finite
 from derycc.doctor import REQUIRED
 from derycc.papers_asked import beliefs, constraints, demands, session
@@ -57,7 +58,14 @@ def describe(
         targets=on_targets(built, request, environment.fingerprint, bench),
         certificate=built.certificate if isinstance(built, Built) else None,
         rounds=rounds(built.trials) if isinstance(built, Built) else (),
+        warnings=_warnings(built, plan),
     )
+
+
+def _warnings(built: AnyBuilt, plan: RecipePlan) -> tuple[str, ...]:
+    """Of a network that is untrained its chance is known, and said elsewhere."""
+    warning = chance_warning(built.candidate.judged, plan.recipe.classes)
+    return () if warning is None or plan.untrained else (warning,)
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from derycc.console import milliseconds, percent, table
 from derycc.loop_words import certificate_cell
 from derycc.printing import candidate_data, score_name
 from derycc.sweeping import Point
+from profilers.measurement import Measurement
 
 COLUMNS = (
     ">budget",
@@ -33,23 +34,27 @@ def sweep_table(points: Sequence[dict[str, Any]]) -> Table:
     built = [point for point in points if "refusal" not in point]
     kind = score_name(built[0]["calibration"]["top1"]) if built else "top-1"
     columns = [column.format(kind=kind) for column in COLUMNS]
-    return table("Best measured network for each budget", columns, list(map(_row, points)))
+    there = list(built[0].get("elsewhere", ())) if built else []
+    columns[3:3] = [f">measured on {target} (upper)" for target in there]
+    rows = [_row(point, there) for point in points]
+    return table("Best measured network for each budget", columns, rows)
 
 
-def _row(point: dict[str, Any]) -> tuple[str, ...]:
+def _row(point: dict[str, Any], there: Sequence[str]) -> tuple[str, ...]:
     donor = point["best_donor"]
     alone = "none" if donor is None else f"{donor['name']} ({percent(donor['held_out'])})"
     if "refusal" in point:
         said = f"none, exit code {point['exit_code']}: see below"
-        return (point["budget"], *("-",) * 6, alone, "-", said)
+        return (point["budget"], *("-",) * (6 + len(there)), alone, "-", said)
     upper_us, held_out = point["interval_us"][1], point["held_out"]
     return (
         point["budget"],
         _latency(point["predicted_us"], point["predicted_upper_us"]),
         _latency(point["median_us"], upper_us),
+        *(_latency(**point["elsewhere"][target]) for target in there),
         "yes" if point["within_budget"] else "NO",
         percent(point["expected"]),
-        percent(score_of(point["calibration"])),
+        percent(point.get("quality", score_of(point["calibration"]))),
         percent(score_of(held_out)),
         alone,
         point["certificate_text"],
@@ -86,10 +91,27 @@ def _latency(median_us: float, upper_us: float) -> str:
     return f"{milliseconds(median_us)} ({upper_us / 1000:.2f})"
 
 
+def _there(measured: Measurement) -> dict[str, float]:
+    """A latency on another target."""
+    return {"median_us": measured.median_us, "upper_us": measured.upper_us}
+
+
 def score_of(judged: dict[str, Any]) -> float:
     """Of a quality as plain data: top-1, or agreement where there are no labels."""
     top1 = judged["top1"]
     return float(judged["agreement"] if top1 is None else top1)
+
+
+def point_lines(points: Sequence[Point]) -> list[str]:
+    """What a table has no room for: why there is no network, and why one should not be used."""
+    return [
+        line
+        for point in points
+        for line in (
+            *([f"{point.budget}: {point.refusal}"] if point.refusal else []),
+            *(f"Warning: {point.budget}: {text}" for text in point.warnings),
+        )
+    ]
 
 
 def point_data(point: Point) -> dict[str, Any]:
@@ -113,18 +135,22 @@ def point_data(point: Point) -> dict[str, Any]:
             "exit_code": point.exit_code,
             "best_donor": alone,
         }
+    elsewhere = built.candidate.elsewhere
     return {
         "budget": point.budget,
         "budget_us": built.budget_us,
         "predicted_us": built.trial.predicted.median_us,
         "predicted_upper_us": built.trial.predicted.upper_us,
         "expected": built.trial.expected,
+        "quality": built.trial.quality,
         "within_budget": built.kept,
         "status": built.trial.assembly.status,
         "candidates": len(built.trials),
         "best_donor": alone,
         "certificate": asdict(built.certificate),
         "certificate_text": certificate_cell(built.certificate),
+        "elsewhere": {target: _there(measured) for target, measured in elsewhere},
+        "warnings": list(point.warnings),
         "name": str(built.candidate.blueprint),
         **candidate_data(built.candidate),
     }

@@ -5,7 +5,7 @@ from html import escape
 
 from derycc.console import milliseconds, percent
 from derycc.loop_words import ROUND_COLUMNS, certificate_lines, round_rows
-from derycc.manifest import Latency, Manifest
+from derycc.manifest import Latency, Manifest, Quality
 from derycc.manifest_targets import OnTarget
 
 _STYLE = """
@@ -24,6 +24,7 @@ def report_html(build: Manifest) -> str:
     also = "".join(f", {one.budget} on {one.target}" for one in build.targets[1:])
     parts = [f"<h1>{escape(f'{title} on {build.target}{also}')}</h1>", _verdict(build.latency)]
     parts += map(_verdict_there, build.targets[1:])
+    parts += [f'<p class="note">Warning: {escape(text)}</p>' for text in build.warnings]
     if build.data.caution:
         parts.append(f'<p class="note">{escape(build.data.caution)}</p>')
     if build.network.untrained:
@@ -101,11 +102,21 @@ def _promised(build: Manifest) -> str:
                 f"{milliseconds(high)}), p99 {milliseconds(latency.p99_us)}",
             ),
             *map(_latency_there, build.targets[1:]),
-            ("quality, calibration", percent(quality.expected), f"top-1 {top1[0]}"),
+            ("quality, calibration", percent(quality.expected), percent(quality.chosen_by)),
+            *_counted(quality),
             ("quality, held out", "", f"top-1 {top1[1]}"),
             (f"agreement with {quality.reference}", "", f"{agreement[0]}; held out {agreement[1]}"),
         ],
     )
+
+
+def _counted(quality: Quality) -> list[tuple[str, str, str]]:
+    """What was counted, where that is not what choices are made by."""
+    counted = quality.calibration
+    score = counted.agreement if counted.top1 is None else counted.top1
+    if score == quality.chosen_by:
+        return []
+    return [(f"as counted on {counted.images} of the photographs", "", percent(score))]
 
 
 def _network(build: Manifest) -> str:

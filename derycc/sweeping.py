@@ -6,10 +6,16 @@ import numpy as np
 
 from compiler.belief import Belief
 from compiler.candidates import Candidate
+from compiler.design import recipe_of
+from compiler.donors import Donors
+from compiler.kept import chosen_by, keeps
 from compiler.network import Blueprint
+from compiler.recipe_plan import plan_recipe
 from compiler.workbench import Workbench
-from derycc.building import Built, Request, budget_us, build, named
-from targets.errors import BudgetMissedError, InfeasibleError
+from derycc.building import Built, Request, build, limits
+from derycc.chance import chance_warning
+from targets.budget import Budget
+from targets.errors import BudgetMissedError, InfeasibleError, VerificationError
 
 BELOW_FASTEST = 0.9
 """The tightest budget of a default sweep, as a share of the fastest donor's latency."""
@@ -27,8 +33,9 @@ class Point:
         built: the answer, or None.
         refusal: why there is none.
         exit_code: what `derycc build` ends with at this budget.
-        best_donor: of the donors alone that keep this budget, the best on the calibration
-            photographs; None: there is none.
+        best_donor: of the donors alone that keep all limits at this budget, the one that a build
+            would choose; None: there is none.
+        warnings: why the answer should not be used as it is.
     """
 
     budget: str
@@ -36,6 +43,7 @@ class Point:
     refusal: str | None = None
     exit_code: int = 0
     best_donor: Candidate | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def donors_alone(bench: Workbench) -> tuple[Candidate, ...]:
@@ -59,7 +67,10 @@ def default_budgets(
     be that fast; then it is what the fastest of these needs.
     """
     fastest = (
-        bench.loop(bench.belief()).fastest(named(request, bench)).cost("latency_us") * HEADROOM
+        bench.loop(bench.belief())
+        .fastest(limits(replace(request, latency=None), bench))
+        .cost("latency_us")
+        * HEADROOM
     )
     first = max(fastest, alone[0].latency.median_us * BELOW_FASTEST)
     last = max(candidate.latency.upper_us for candidate in alone) * HEADROOM
@@ -73,6 +84,9 @@ def sweep(
     alone: tuple[Candidate, ...] = (),
 ) -> tuple[Point, ...]:
     """Build for every budget; what the loop learns at one helps at the next.
+
+    A budget that has no answer, or one whose engine is not what it should be, does not stop the
+    others.
 
     Args:
         bench: the zoo on its target.
@@ -91,15 +105,39 @@ def _point(
     belief: Belief,
     alone: tuple[Candidate, ...],
 ) -> Point:
-    donor = best_donor(alone, budget_us(text, bench))
+    asked = replace(request, latency=text)
+    donor = best_donor(alone, limits(asked, bench), bench.donors)
     try:
-        built = build(replace(request, latency=text), bench, belief)
-    except (InfeasibleError, BudgetMissedError) as error:
+        built = build(asked, bench, belief)
+    except (InfeasibleError, BudgetMissedError, VerificationError) as error:
+        bench.progress.finish(f"nothing built for {text}")
         return Point(text, None, str(error), error.exit_code, donor)
-    return Point(text, built, best_donor=donor)
+    blueprint = built.candidate.blueprint
+    last = bench.donors.dissection(blueprint.segments[-1].model, blueprint.input_size).cuts[-1]
+    warning = chance_warning(built.candidate.judged, last.tensor.shape[-1])
+    return Point(text, built, best_donor=donor, warnings=() if warning is None else (warning,))
 
 
-def best_donor(alone: tuple[Candidate, ...], limit_us: float) -> Candidate | None:
-    """Of the donors that keep a latency as they were measured whole, the best on calibration."""
-    within = [donor for donor in alone if donor.latency.upper_us <= limit_us]
-    return max(within, key=lambda donor: donor.judged.score) if within else None
+def best_donor(alone: tuple[Candidate, ...], asked: Budget, donors: Donors) -> Candidate | None:
+    """Of the donors that keep all limits as they were measured whole, what a build would choose.
+
+    That is the best on the calibration photographs or, where a least quality is asked for, the
+    fastest.
+    """
+    within = [donor for donor in alone if _allowed(donor, asked, donors)]
+    return max(within, key=lambda donor: _worth(donor, asked)) if within else None
+
+
+def _allowed(donor: Candidate, asked: Budget, donors: Donors) -> bool:
+    """Whether a donor by itself is what was asked for."""
+    (name,) = donor.blueprint.donors
+    if name in asked.excluded or any(other != name for other in asked.required):
+        return False
+    plan = plan_recipe(recipe_of(donor.blueprint, donors), donors)
+    counted = [(plan.params, asked.params), (plan.macs, asked.macs)]
+    return keeps(asked, donor) and all(most is None or n <= most for n, most in counted)
+
+
+def _worth(donor: Candidate, asked: Budget) -> float:
+    chosen = chosen_by(asked, donor)
+    return donor.judged.score if chosen is None else chosen

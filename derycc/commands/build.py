@@ -309,6 +309,7 @@ def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
     stdout().print(build_table(papers))
     if papers.certificate is not None:
         typer.echo("\n".join(certificate_lines(papers.certificate)))
+    typer.echo("".join(f"Warning: {text}\n" for text in papers.warnings), nl=False)
     typer.echo("".join(f"Note: {note}\n" for note in build_notes(papers)), nl=False)
     typer.echo(f"Written to {folder}: model.onnx, report.html, manifest.json, run.py, ...")
     typer.echo(f"Try it: python {folder / 'run.py'} PHOTO")

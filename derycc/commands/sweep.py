@@ -1,11 +1,12 @@
 """`derycc sweep`: the best networks for a row of budgets."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from derycc.grouped_options import Bench, Constraints, grouped
-from derycc.options import AsJson, CandidateCount, Stitches, frame, print_json
+from derycc.grouped_options import Bench, Constraints, SweepSpending, grouped
+from derycc.options import AlsoTexts, AsJson, Stitches, frame, print_json
 
 if TYPE_CHECKING:
     from derycc.building import Request
@@ -16,22 +17,26 @@ if TYPE_CHECKING:
 def sweep(
     bench: Bench,
     constraints: Constraints,
+    spending: SweepSpending,
     budgets: Annotated[
         list[str] | None,
         typer.Option("--latency", help="A budget; may be repeated; a spread if left out."),
     ] = None,
     points: Annotated[int, typer.Option("--points", help="Budgets of the spread.", min=2)] = 6,
+    also: AlsoTexts = None,
     stitches: Stitches = 2,
-    candidates: CandidateCount = 4,
     as_json: AsJson = False,
 ) -> None:
     """Builds for a row of budgets and prints them beside the donors alone."""
+    from derycc.also import parse_also
     from derycc.building import Request
 
     with frame():
+        others = parse_also(also)
+        options = replace(bench.options(), also=tuple(one.target for one in others))
         budget, licences = constraints.budget(stitches), constraints.licences
-        request = Request(None, budget, candidates, licences=licences)
-        _sweep(bench.options(), request, tuple(budgets or ()), points, as_json)
+        request = Request(None, budget, licences=licences, also=others, **spending.fields())
+        _sweep(options, request, tuple(budgets or ()), points, as_json)
 
 
 def _sweep(
@@ -39,11 +44,12 @@ def _sweep(
 ) -> None:
     from derycc.console import Bars, stdout
     from derycc.printing import candidate_data, donors_table
-    from derycc.printing_sweep import point_data, summary, sweep_table
+    from derycc.printing_sweep import point_data, point_lines, summary, sweep_table
     from derycc.session import caution, open_workbench
     from derycc.sweeping import default_budgets, donors_alone
     from derycc.sweeping import sweep as run
     from targets.budget import parse_latency
+    from targets.errors import VerificationError
 
     for text in budgets:
         parse_latency(text)
@@ -56,13 +62,11 @@ def _sweep(
     if as_json:
         donors = [candidate_data(candidate) for candidate in alone]
         print_json({"donors": donors, "points": rows, "caution": note})
-        return
-    out = stdout()
-    out.print(donors_table(alone))
-    out.print(sweep_table(rows))
-    for point in found:
-        if point.refusal:
-            typer.echo(f"{point.budget}: {point.refusal}")
-    typer.echo(summary(rows))
-    if note:
-        typer.echo(f"Note: {note}")
+    else:
+        out = stdout()
+        out.print(donors_table(alone))
+        out.print(sweep_table(rows))
+        typer.echo("\n".join([*point_lines(found), summary(rows)]))
+        typer.echo(f"Note: {note}\n" if note else "", nl=False)
+    if any(point.exit_code == VerificationError.exit_code for point in found):
+        raise typer.Exit(VerificationError.exit_code)

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from compiler.assembly import assemble
 from compiler.problem import Problem
 from derycc.also import Also, parse_also
 from derycc.explaining import asked
 from derycc.manifest import Manifest, read_manifest
+from derycc.printing_sweep import sweep_table
 
 if TYPE_CHECKING:
     from tests.derycc.conftest import Workshop
@@ -93,6 +96,28 @@ def test_tables_and_report_tell_of_every_target(common: Path, home: Path) -> Non
     assert f"A network for 1.2ms on reference, 1.25ms on {THERE}</h1>" in report
     assert f"On {THERE} it keeps its budget: " in report
     assert report.count(f"latency on {THERE}") == 1
+
+
+def test_a_sweep_keeps_a_budget_elsewhere_at_every_point(workshop: "Workshop", home: Path) -> None:
+    words = ("--also", f"1.25ms on {THERE}", "--candidates", "1", "--build-seconds", "60")
+
+    result = workshop.run(
+        "sweep", "--latency", "1.2ms", "--latency", "9ms", *words, "--json", home=home
+    )
+
+    points = json.loads(result.stdout)["points"]
+    assert result.exit_code == 0, result.output
+    assert [point["within_budget"] for point in points] == [True, True]
+    assert all(point["elsewhere"][THERE]["upper_us"] <= 1250.0 for point in points)
+    assert points[1]["best_donor"] is None or points[1]["best_donor"]["upper_us"] <= 1250.0
+    assert f"measured on {THERE}" in wide(sweep_table(points))
+
+
+def wide(table: Table) -> str:
+    console = Console(width=400, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
 
 
 def test_an_explanation_tells_of_every_target(

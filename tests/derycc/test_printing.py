@@ -6,13 +6,14 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from derycc.manifest import Manifest
+from derycc.manifest import Manifest, Quality
 from derycc.printing import (
     build_notes,
     build_table,
     network_lines,
 )
-from derycc.printing_sweep import point_data, sweep_table
+from derycc.printing_sweep import point_data, point_lines, sweep_table
+from derycc.report import report_html
 from derycc.sweeping import Point
 
 
@@ -46,6 +47,34 @@ def test_quality_is_called_what_it_is(papers: Manifest) -> None:
 
     assert "agreement, calibration" in text(build_table(papers))
     assert "top-1, calibration" in text(build_table(with_labels))
+
+
+def test_measured_quality_is_what_choices_are_made_by_and_the_count_has_its_own_line(
+    papers: Manifest,
+) -> None:
+    score = replace(papers.quality.calibration, images=14, top1=0.5)
+    quality = replace(papers.quality, calibration=score, chosen_by=0.625, expected=0.75)
+
+    def rows(quality: Quality) -> list[str]:
+        lines = text(build_table(replace(papers, quality=quality))).splitlines()
+        return [" ".join(line.strip("│ ").split()) for line in lines]
+
+    corrected, same = rows(quality), rows(replace(quality, chosen_by=0.5))
+
+    assert "top-1, calibration │ │ 75.0 % │ 62.5 %" in corrected
+    assert "as counted on 14 of these │ │ │ 50.0 %" in corrected
+    assert "top-1, calibration │ │ 75.0 % │ 50.0 %" in same
+    assert not any("as counted" in line for line in same)
+    page = report_html(replace(papers, quality=quality))
+    assert "<td>75.0 %</td><td>62.5 %</td>" in page
+    assert "<td>as counted on 14 of the photographs</td><td></td><td>50.0 %</td>" in page
+
+
+def test_warnings_are_on_the_page_and_behind_the_sweep(papers: Manifest) -> None:
+    guess = Point("2ms", None, "Slow.", 4, warnings=("it guesses <b>.",))
+
+    assert point_lines([guess]) == ["2ms: Slow.", "Warning: 2ms: it guesses <b>."]
+    assert "Warning: it guesses &lt;b&gt;." in report_html(replace(papers, warnings=guess.warnings))
 
 
 @pytest.mark.parametrize(
