@@ -119,11 +119,7 @@ class ProxyOrder(Order):
         self._first: Believed | None = None
 
     def best(
-        self,
-        limits: Budget,
-        belief: Belief,
-        tried: Sequence[Trial],
-        seconds: float = TIME_LIMIT_S,
+        self, limits: Budget, belief: Belief, tried: Sequence[Trial], seconds: float = TIME_LIMIT_S
     ) -> Scored | None:
         """The best-scored of those not tried that are still predicted to be within the limits."""
         if self._ranking is None:
@@ -135,11 +131,7 @@ class ProxyOrder(Order):
         return next((one for one in left if problem and self._fits(one.assembly, problem)), None)
 
     def promise(
-        self,
-        limits: Budget,
-        belief: Belief,
-        tried: Sequence[Trial],
-        seconds: float = TIME_LIMIT_S,
+        self, limits: Budget, belief: Belief, tried: Sequence[Trial], seconds: float = TIME_LIMIT_S
     ) -> Promise:
         """Proven where all networks were scored, and stitches are nowhere thought faster since."""
         found = self.best(limits, belief, tried, seconds)

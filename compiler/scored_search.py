@@ -53,11 +53,7 @@ class Order(ABC):
 
     @abstractmethod
     def best(
-        self,
-        limits: Budget,
-        belief: Belief,
-        tried: Sequence[Trial],
-        seconds: float = TIME_LIMIT_S,
+        self, limits: Budget, belief: Belief, tried: Sequence[Trial], seconds: float = TIME_LIMIT_S
     ) -> Scored | None:
         """The best within the limits, as far as is known by now; None: there are no more.
 
@@ -66,11 +62,7 @@ class Order(ABC):
 
     @abstractmethod
     def promise(
-        self,
-        limits: Budget,
-        belief: Belief,
-        tried: Sequence[Trial],
-        seconds: float = TIME_LIMIT_S,
+        self, limits: Budget, belief: Belief, tried: Sequence[Trial], seconds: float = TIME_LIMIT_S
     ) -> Promise:
         """What is proven of all that are left, in the solver's seconds."""
 
@@ -83,22 +75,14 @@ class SimilarityOrder(Order):
         self._seed = seed
 
     def best(
-        self,
-        limits: Budget,
-        belief: Belief,
-        tried: Sequence[Trial],
-        seconds: float = TIME_LIMIT_S,
+        self, limits: Budget, belief: Belief, tried: Sequence[Trial], seconds: float = TIME_LIMIT_S
     ) -> Scored | None:
         """The solver's answer, with proof."""
         found = self._solve(limits, belief, tried, seconds)
         return None if found.objective is None else Scored(found, found.objective)
 
     def promise(
-        self,
-        limits: Budget,
-        belief: Belief,
-        tried: Sequence[Trial],
-        seconds: float = TIME_LIMIT_S,
+        self, limits: Budget, belief: Belief, tried: Sequence[Trial], seconds: float = TIME_LIMIT_S
     ) -> Promise:
         """The solver's bound."""
         found = self._solve(limits, belief, tried, seconds)

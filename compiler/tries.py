@@ -131,14 +131,13 @@ class Tries:
         """
         arcs, belief = assembly.arcs, self._belief
         believed = believed or belief.now
-        predicted = self._space.latency(arcs, believed.residual)
-        expected = self._space.expected(arcs, believed.drops)
         whole = not trials and assembly.status == "feasible"
         candidate, seconds = self._measured(self._space.blueprint(arcs), whole)
+        there = [target for target, _ in candidate.elsewhere]
         trial = Trial(
             assembly,
-            predicted,
-            expected,
+            self._space.latency(arcs, believed.residual),
+            self._space.expected(arcs, believed.drops),
             candidate,
             within=keeps(limits, candidate),
             order=len(trials),
@@ -146,9 +145,7 @@ class Tries:
             believed=believed,
             round=turn,
             seconds=seconds,
-            elsewhere=predicted_on(
-                [t for t, _ in candidate.elsewhere], arcs, self._space, believed
-            ),
+            elsewhere=predicted_on(there, arcs, self._space, believed),
         )
         belief.learn(trial, self._space)
         return replace(trial, learned=belief.now)
