@@ -83,7 +83,7 @@ class Journal:
         """What each network took that was measured."""
         return tuple(kept.seconds for kept in self._content.kept.values())
 
-    def answers(self, question: str, solve: Callable[[], Answers], seconds: float = inf) -> Answers:
+    def answers(self, question: str, solve: Callable[[], Answers], seconds: float = 0.0) -> Answers:
         """The solver's answers to a question, as it gave them the first time.
 
         Args:

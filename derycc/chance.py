@@ -23,7 +23,7 @@ def chance_warning(judged: Judged, classes: int) -> str | None:
         classes: that it tells apart.
     """
     held_out = judged.held_out
-    if least_share(held_out) > 1 / classes:
+    if classes < 2 or least_share(held_out) > 1 / classes:
         return None
     right = round(held_out.score * held_out.images)
     does = "agrees with the reference" if held_out.top1 is None else "is right"

@@ -1,5 +1,7 @@
 """Journal: what was noted is read back; what cannot be read is begun anew."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,27 @@ def test_what_was_noted_is_read_back_equal(path: Path) -> None:
     assert found.kept("another") is None
     assert (found.withdrawn("whole"), found.withdrawn("stitched")) == (MEASURED, None)
     assert (found.candidates, found.seconds) == (1, (1.5, 2.5))
+
+
+def test_an_answer_without_proof_is_asked_for_again_with_more_time_alone(path: Path) -> None:
+    unproven = replace(ANSWER, status="feasible", bound=1.0, gap=0.7)
+    Journal(path).answers("", lambda: (ANSWER, unproven), 5.0)
+
+    same = Journal(path).answers("", lambda: pytest.fail("asked twice"), 5.0)
+    more = Journal(path).answers("", lambda: (ANSWER,), 6.0)
+    proven = Journal(path).answers("", lambda: pytest.fail("asked again"), 60.0)
+
+    assert same == (ANSWER, unproven)
+    assert more == proven == (ANSWER,)
+
+
+def test_answers_that_an_older_derycc_noted_are_read(path: Path) -> None:
+    Journal(path).answers("", lambda: (ANSWER,))
+    content = json.loads(path.read_text())
+    del content["unproven"]
+    path.write_text(json.dumps(content))
+
+    assert Journal(path).answers("", lambda: pytest.fail("asked twice")) == (ANSWER,)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def judged(right: int, images: int, labelled: bool = True) -> Judged:
         (5, 35, 10, True),
         (15, 35, 10, False),
         (0, 1, 2, True),
+        (0, 35, 1, False),
     ],
 )
 def test_what_is_no_better_than_a_guess_is_warned_of(
