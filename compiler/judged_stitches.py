@@ -1,5 +1,6 @@
 """Judged stitches: the drops that were really measured, kept for all later builds of the home."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +48,14 @@ class JudgedStitches:
     def path(self) -> Path:
         """Where they are kept."""
         return self._path
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the file; None: nothing was judged yet."""
+        try:
+            return hashlib.sha256(self._path.read_bytes()).hexdigest()
+        except OSError:
+            return None
 
     def read(self) -> dict[Blueprint, DropObservation]:
         """All drops measured so far, by network; a file that is damaged or another's holds none.

@@ -20,6 +20,7 @@ from compiler.verification import Verification
 from compiler.workbench import Workbench
 from derycc.building import measured_share_us, verified
 from derycc.console import milliseconds
+from derycc.manifest_asked import Replayed
 from derycc.session import Options, make_home, open_workbench
 from targets.budget import Latency, parse_latency
 from targets.errors import BudgetMissedError
@@ -49,12 +50,14 @@ class HandBuilt:
         candidate: the network with its measurement.
         verification: that its engine computes what it should.
         recipe: what was written down, under the donors' full names.
+        replayed: how it compares with the lock that it was read from; None: it was none.
     """
 
     budget_us: float | None
     candidate: Candidate
     verification: Verification
     recipe: Recipe
+    replayed: Replayed | None = None
 
 
 @contextmanager

@@ -22,7 +22,9 @@ from compiler.recipe import Recipe
 from compiler.recipe_network import SEED
 from compiler.workbench import Workbench
 from derycc.building import Built
+from derycc.manifest_asked import Replayed
 from derycc.papers import AnyBuilt, AnyRequest, built_recipe, versions
+from derycc.papers_asked import beliefs
 from derycc.papers_targets import costs_digest, locked_targets
 from derycc.session import Options
 from targets.errors import DataError, UsageError, ZooError
@@ -76,10 +78,13 @@ class Lock:
                 "them. Name the photographs that it was made with by --data and --judge-data."
             )
 
-    def verdict(self, candidate: Candidate) -> str:
-        """Whether this is the lock's network, in one line."""
-        if hashlib.sha256(candidate.model.onnx).hexdigest() == self.model_sha256:
-            return "The network is the lock's, bit for bit."
+    def compared(self, candidate: Candidate) -> Replayed:
+        """Whether this is the lock's network, and if not, the likely reason."""
+        same = hashlib.sha256(candidate.model.onnx).hexdigest() == self.model_sha256
+        said = "The network is the lock's, bit for bit." if same else self._other()
+        return Replayed(self.model_sha256, same, said)
+
+    def _other(self) -> str:
         now = versions()
         changed = [
             f"{name} {was}, now {now.get(name)}"
@@ -108,6 +113,8 @@ def lock_text(built: AnyBuilt, request: AnyRequest, options: Options, bench: Wor
         "images": bench.photographs.digest,
         "cost_table": costs_digest(bench) if searched else None,
         "targets": locked_targets(bench) if searched else [],
+        "judged": _judged(bench) if searched else None,
+        "beliefs": _beliefs(built),
         "seed": built.trial.assembly.seed if isinstance(built, Built) else SEED,
         "answer": _answer(built) if isinstance(built, Built) else None,
         "network": asdict(built.candidate.design),
@@ -142,6 +149,18 @@ def _validated(content: Mapping[str, Any], where: str) -> Lock:
 @cache
 def _adapter() -> TypeAdapter[Lock]:
     return TypeAdapter(Lock)
+
+
+def _judged(bench: Workbench) -> dict[str, object]:
+    """The drops that the search started from: how many were judged, and the hash of their file."""
+    judged = bench.judged_stitches
+    return {"networks": len(judged.read()), "sha256": judged.sha256}
+
+
+def _beliefs(built: AnyBuilt) -> dict[str, object] | None:
+    """What the chosen network was predicted by: all that the solver knew besides the costs."""
+    noted = beliefs(built)
+    return None if noted is None else asdict(noted)
 
 
 def _answer(built: Built) -> dict[str, object]:

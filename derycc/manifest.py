@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compiler.certificate import Certificate
-from derycc.manifest_asked import Beliefs, Constraint, Demands, Session
+from derycc.manifest_asked import Beliefs, Constraint, Demands, Replayed, Session
 from derycc.manifest_loop import Round
 from derycc.manifest_targets import OnTarget
 from targets.errors import UsageError
@@ -271,6 +271,7 @@ class Manifest:
             None in earlier formats, and where nothing was searched for.
         rounds: every candidate, in the order in which they were tried; empty likewise.
         warnings: why the network should not be used as it is; empty in earlier formats.
+        replayed: how it compares with the lock it was built from; None: it was not built from one.
     """
 
     format: str
@@ -299,6 +300,7 @@ class Manifest:
     certificate: Certificate | None = None
     rounds: tuple[Round, ...] = ()
     warnings: tuple[str, ...] = ()
+    replayed: Replayed | None = None
 
     def to_json(self) -> bytes:
         """As it is written to `manifest.json`."""

@@ -90,3 +90,18 @@ class Beliefs:
     elsewhere: dict[str, tuple[float, float]] = field(default_factory=dict)
     drop_weights: dict[str, float] = field(default_factory=dict)
     drop_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A network that was built again from a lock, beside the lock's.
+
+    Attributes:
+        model_sha256: of the lock's `model.onnx`.
+        identical: whether the same came out, bit for bit.
+        verdict: the same in words; if not, what the likely reason is.
+    """
+
+    model_sha256: str
+    identical: bool
+    verdict: str

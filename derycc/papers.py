@@ -59,6 +59,7 @@ def describe(
         certificate=built.certificate if isinstance(built, Built) else None,
         rounds=rounds(built.trials) if isinstance(built, Built) else (),
         warnings=_warnings(built, plan),
+        replayed=built.replayed if isinstance(built, HandBuilt) else None,
     )
 
 

@@ -7,6 +7,7 @@ from derycc.console import milliseconds, percent
 from derycc.loop_words import ROUND_COLUMNS, certificate_lines, round_rows
 from derycc.manifest import Latency, Manifest, Quality
 from derycc.manifest_targets import OnTarget
+from targets.amounts import amount_text
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -17,10 +18,21 @@ table { border-collapse: collapse; width: 100% } th, td { text-align: left; padd
 .good { color: #0a7a3c } .bad { color: #b3261e } .note { background: #fff6e0; padding: .6rem 1rem }
 """
 
+_AT_MOST = {
+    "params": "{} parameters",
+    "macs": "{} MACs",
+    "weight_bytes": "{} of weights",
+    "memory_bytes": "{} of peak memory",
+    "energy_j": "{} an inference",
+    "stitches": "{} stitches",
+    "donors": "{} donors",
+}
+"""How a title tells of limits but those on latency."""
+
 
 def report_html(build: Manifest) -> str:
     """The page, self-contained."""
-    title = f"A network for {build.budget}" if build.budget else "A network of a recipe"
+    title = _title(build)
     also = "".join(f", {one.budget} on {one.target}" for one in build.targets[1:])
     parts = [f"<h1>{escape(f'{title} on {build.target}{also}')}</h1>", _verdict(build.latency)]
     parts += map(_verdict_there, build.targets[1:])
@@ -38,6 +50,29 @@ def report_html(build: Manifest) -> str:
         f"<title>derycc: {escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body>\n{body}\n</body></html>\n"
     )
+
+
+def _title(build: Manifest) -> str:
+    """What was asked for: a latency, or what else bounded the search."""
+    if build.solver is None:
+        return f"A network of a recipe{f' for {build.budget}' if build.budget else ''}"
+    least = build.demands.min_quality if build.demands else None
+    head = "A network"
+    if least is not None:
+        head = f"The fastest network of at least {percent(least)} quality"
+    if build.budget:
+        return f"{head} for {build.budget}"
+    bounds = [
+        _bound(_AT_MOST[c.resource].format(amount_text(c.resource, c.asked)))
+        for c in build.constraints
+        if c.asked is not None and c.resource in _AT_MOST
+    ]
+    joined = " of at most " if least is None else ", at most "
+    return f"{head}{joined if bounds else ''}{', '.join(bounds)}"
+
+
+def _bound(text: str) -> str:
+    return {"1 stitches": "1 stitch", "1 donors": "1 donor"}.get(text, text)
 
 
 def _verdict(latency: Latency) -> str:
@@ -191,6 +226,7 @@ def _checked(build: Manifest) -> str:
             if s
             else "none: the network was written down by hand",
         ),
+        *((("the lock", build.replayed.verdict),) if build.replayed else ()),
         ("environment", build.environment),
         *(
             (f"on {one.target}", f"environment {one.environment}, least cosine {one.cosine:.7f}")

@@ -272,10 +272,10 @@ def _build_by_hand(
         if lock is not None:
             lock.require(bench)
         built = build_by_hand(recipe, request, bench)
+        if lock is not None:
+            built = replace(built, replayed=lock.compared(built.candidate))
         papers = write_artifact(folder, built, request, options, bench)
     _print(papers, folder, as_json)
-    if lock is not None and not as_json:
-        typer.echo(lock.verdict(built.candidate))
 
 
 def _hand_request(named: str, latency: str | None, weights: str) -> "HandRequest":
@@ -311,6 +311,8 @@ def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
         typer.echo("\n".join(certificate_lines(papers.certificate)))
     typer.echo("".join(f"Warning: {text}\n" for text in papers.warnings), nl=False)
     typer.echo("".join(f"Note: {note}\n" for note in build_notes(papers)), nl=False)
+    if papers.replayed is not None:
+        typer.echo(papers.replayed.verdict)
     typer.echo(f"Written to {folder}: model.onnx, report.html, manifest.json, run.py, ...")
     typer.echo(f"Try it: python {folder / 'run.py'} PHOTO")
 

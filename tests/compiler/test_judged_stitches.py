@@ -79,6 +79,19 @@ def test_the_order_of_donors_counts_where_they_are_shown_photographs_otherwise(
 
 def test_before_anything_is_judged_there_is_nothing(kept: JudgedStitches) -> None:
     assert kept.read() == {}
+    assert kept.sha256 is None
+
+
+def test_what_is_judged_changes_the_file_s_hash(kept: JudgedStitches) -> None:
+    kept.add({network(1): observed(0.1, stitch())})
+    before = kept.sha256
+
+    kept.add({network(1): observed(0.1, stitch())})
+    again = kept.sha256
+    kept.add({network(2): observed(0.1, stitch())})
+
+    assert before is not None
+    assert again == before != kept.sha256
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"format": "derycc.drops/9", "rows": []}'])

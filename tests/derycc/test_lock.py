@@ -51,6 +51,33 @@ def test_the_network_of_a_lock_is_built_again_bit_for_bit(
     assert again.files["network.safetensors"] == papers.files["network.safetensors"]
 
 
+def test_a_program_is_told_whether_the_same_network_came_out(
+    workshop: "Workshop", lock: Lock, tmp_path: Path
+) -> None:
+    result = rebuilt(workshop, tmp_path, "--data", workshop.plain, "--json")
+
+    content = json.loads(result.stdout)
+    assert content["replayed"] == {
+        "model_sha256": lock.model_sha256,
+        "identical": True,
+        "verdict": "The network is the lock's, bit for bit.",
+    }
+    assert read_manifest(tmp_path / "again").replayed is not None
+
+
+def test_a_lock_tells_what_the_choice_followed_from(
+    workshop: "Workshop", papers: Manifest, bench: Workbench
+) -> None:
+    content = json.loads((workshop.build / "derycc.lock").read_text())
+
+    assert papers.beliefs is not None
+    assert content["beliefs"] == json.loads(papers.to_json())["beliefs"]
+    assert content["judged"] == {
+        "networks": len(bench.judged_stitches.read()),
+        "sha256": bench.judged_stitches.sha256,
+    }
+
+
 def test_other_photographs_are_refused(workshop: "Workshop", tmp_path: Path) -> None:
     said = workshop.refusal(rebuilt(workshop, tmp_path, "--data", workshop.labelled), 7)
 
@@ -77,9 +104,11 @@ def test_a_network_that_is_not_the_same_to_the_bit_is_said_to_be(
     other = replace(lock, model_sha256="0" * 64)
     older = replace(other, versions={**lock.versions, "torch": "1.0"})
 
-    assert lock.verdict(candidate) == "The network is the lock's, bit for bit."
-    assert other.verdict(candidate).endswith("not bit for bit: this machine rounds otherwise.")
-    assert "not bit for bit: it was built with torch 1.0, now " in older.verdict(candidate)
+    same, differs, aged = (one.compared(candidate) for one in (lock, other, older))
+    assert (same.identical, same.verdict) == (True, "The network is the lock's, bit for bit.")
+    assert (differs.identical, differs.model_sha256) == (False, "0" * 64)
+    assert differs.verdict.endswith("not bit for bit: this machine rounds otherwise.")
+    assert "not bit for bit: it was built with torch 1.0, now " in aged.verdict
 
 
 @pytest.mark.parametrize(

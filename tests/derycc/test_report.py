@@ -4,6 +4,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
+import pytest
+
 from derycc.manifest import Manifest
 from derycc.report import report_html
 
@@ -72,3 +74,44 @@ def test_a_missed_budget_is_said_in_the_first_line(papers: Manifest) -> None:
 
     assert '<p class="bad">It misses its budget: ' in page
     assert 'class="note"' not in page
+
+
+def asked(papers: Manifest, **amounts: float) -> Manifest:
+    """The same build, asked for within other limits and no latency."""
+    rows = (replace(c, asked=amounts.get(c.resource)) for c in papers.constraints)
+    latency = replace(papers.latency, budget_us=None)
+    return replace(papers, budget=None, latency=latency, constraints=tuple(rows))
+
+
+@pytest.mark.parametrize(
+    ("amounts", "least", "title"),
+    [
+        ({"params": 5e6, "stitches": 2}, None, "A network of at most 2 stitches, 5 M parameters"),
+        ({"memory_bytes": 5e7}, None, "A network of at most 50 MB of peak memory"),
+        ({}, 0.8, "The fastest network of at least 80.0 % quality"),
+        (
+            {"stitches": 1},
+            0.8,
+            "The fastest network of at least 80.0 % quality, at most 1 stitch",
+        ),
+    ],
+)
+def test_a_search_without_a_latency_is_titled_by_what_bounded_it(
+    papers: Manifest, amounts: dict[str, float], least: float | None, title: str
+) -> None:
+    assert papers.demands is not None
+    demands = replace(papers.demands, min_quality=least)
+
+    page = report_html(replace(asked(papers, **amounts), demands=demands))
+
+    assert f"<h1>{title} on reference</h1>" in page
+    assert f"<title>derycc: {title}</title>" in page
+
+
+def test_a_recipe_is_titled_as_one(papers: Manifest) -> None:
+    by_hand = replace(papers, solver=None)
+
+    assert "<h1>A network of a recipe for 1.2ms on reference</h1>" in report_html(by_hand)
+    assert "<h1>A network of a recipe on reference</h1>" in report_html(
+        replace(by_hand, budget=None)
+    )
