@@ -152,7 +152,7 @@ class BlockExports:
 
     def stitch_structure(self, shape: StitchShape) -> str:
         """The structure hash of a stitch of this shape."""
-        key = digest(str(shape), TOOLCHAIN)
+        key = digest(str(shape), _BIAS, TOOLCHAIN)
         made = self._cache.json("structures", key, lambda: self.stitch(shape).structure)
         return str(made)
 

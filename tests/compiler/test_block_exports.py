@@ -57,6 +57,18 @@ def test_known_structures_are_not_exported_again(
     assert later.stitch_structure(shape) == stitch
 
 
+def test_stitches_that_are_exported_otherwise_are_not_taken_for_those_of_before(
+    exports: BlockExports, tiny_donors: Donors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = StitchShape((4, 8, 8), (6, 8, 8))
+    before = exports.stitch_structure(shape)
+    monkeypatch.setattr("compiler.block_exports._BIAS", 0.0)
+
+    later = BlockExports(tiny_donors, exports._cache)
+
+    assert later.stitch_structure(shape) == later.stitch(shape).structure != before
+
+
 def test_an_int8_block_is_one_of_the_same_edges_that_runs_in_integers(
     exports: BlockExports, tiny_donors: Donors
 ) -> None:
