@@ -99,6 +99,16 @@ class ClosedLoop:
         """Nothing that was measured keeps the limits: the next search begins anew."""
         self._tries.forget()
 
+    def require(self, limits: Budget) -> None:
+        """Refuse limits that no network is within; builds and measures nothing.
+
+        Raises:
+            InfeasibleError: says the fastest possible.
+        """
+        (answer, *_) = self._best(limits, (), 1)
+        if answer.status == "infeasible":
+            self._refuse(limits, answer)
+
     def problem(self, limits: Budget) -> Problem:
         """The assembly program as the loop believes it by now."""
         return self._space.problem(self._belief.tightened(limits), self._belief.now)

@@ -10,14 +10,14 @@ from compiler.dery_space import DerySpace, joints_of
 from compiler.equivalence import Member, Partition
 from compiler.partition import partition
 from compiler.proxies import PROXIES, get_proxy
-from compiler.proxy_order import ProxyOrder, check_labels
-from compiler.scored_search import Order, ScoredSearch, SimilarityOrder, rank_correlation
+from compiler.proxy_order import check_labels
+from compiler.scored_search import Order, ScoredSearch
+from compiler.scores import SCORES, check_score, choice_of, order_by
 from compiler.trial import Trial
 from compiler.workbench import Workbench
-from targets.errors import UnknownNameError, UsageError
+from targets.errors import UsageError
 
-SCORES = ("quality", "similarity", *PROXIES)
-"""What networks are chosen by."""
+__all__ = ["SCORES", "DeryAnswer", "DeryBench", "DerySettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ class DerySettings:
 
     def __post_init__(self) -> None:
         """Refuse scores that are none, and seeds that nothing takes."""
-        if self.score not in SCORES:
-            raise UnknownNameError("score", self.score, SCORES)
+        check_score(self.score)
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"The seed is {self.seed}. Give a whole number from 0 to {2**31 - 1}.")
         if self.k < 1:
@@ -112,13 +111,7 @@ class DeryBench:
     @cached_property
     def _order(self) -> Order | None:
         """What says which network comes next, where that is not the closed loop."""
-        score, seed = self.settings.score, self.settings.seed
-        if score == "quality":
-            return None
-        if score == "similarity":
-            return SimilarityOrder(self.space, seed)
-        bench = self.workbench
-        return ProxyOrder(self.space, get_proxy(score), bench.candidates, bench.progress, seed)
+        return order_by(self.settings.score, self.space, self.workbench, self.settings.seed)
 
     def loop(self, belief: Belief) -> ClosedLoop | ScoredSearch:
         """The search by the score that was asked for."""
@@ -145,23 +138,14 @@ class DeryBench:
 
     def answer(self, trial: Trial, trials: tuple[Trial, ...]) -> DeryAnswer:
         """How a trial of the loop was chosen among all of them."""
-        members = self.space.members(trial.assembly.arcs)
-        proven = trial.assembly.status == "optimal"
-        if trial.score is None:
-            return DeryAnswer(self.settings, self.partition, members, trial.quality, proven)
-        correlation = rank_correlation(trials)
-        if not isinstance(self._order, ProxyOrder):
-            return DeryAnswer(
-                self.settings, self.partition, members, trial.score, proven, None, None, correlation
-            )
-        found = self._order.enumerated
+        chosen = choice_of(self.settings.score, self._order, trial, trials)
         return DeryAnswer(
             self.settings,
             self.partition,
-            members,
-            trial.score,
-            found.complete,
-            len(found.assemblies),
-            found.complete,
-            correlation,
+            self.space.members(trial.assembly.arcs),
+            chosen.value,
+            chosen.proven,
+            chosen.enumerated,
+            chosen.complete,
+            None if self._order is None else chosen.correlation,
         )

@@ -64,6 +64,12 @@ class DerySpace:
         arcs = tuple(replace(arc, score=self._similarity(arc.id)) for arc in problem.arcs)
         return replace(problem, arcs=arcs)
 
+    def similarity_parts(
+        self, limits: Budget, believed: Believed
+    ) -> tuple[tuple[Problem, float], ...]:
+        """The same program; it needs no parts."""
+        return ((self.by_similarity(limits, believed), 0.0),)
+
     def members(self, arcs: Sequence[str]) -> tuple[Member, ...]:
         """The blocks of a path, by stage."""
         return tuple(self._members[arc] for arc in arcs if arc in self._members)

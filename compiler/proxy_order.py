@@ -13,7 +13,6 @@ from compiler.assembly import Assembly, assemble, k_best
 from compiler.belief import Belief
 from compiler.believed import Believed
 from compiler.candidates import Candidates
-from compiler.dery_space import DerySpace
 from compiler.elsewhere import NO_RESIDUAL
 from compiler.images import ImageSet
 from compiler.preprocessing import Preprocessing
@@ -21,6 +20,7 @@ from compiler.problem import Problem
 from compiler.progress import Progress
 from compiler.proxies import Proxy
 from compiler.scored_search import Order, Promise, Scored
+from compiler.search_space import Space
 from compiler.trial import Trial
 from compiler.tries import LEAST_SOLVE_S, TIME_LIMIT_S
 from compiler.views import BATCH, Views
@@ -62,7 +62,7 @@ def check_labels(proxy: Proxy, images: ImageSet) -> None:
 
 
 def enumerate_assemblies(
-    space: DerySpace,
+    space: Space,
     limits: Budget,
     belief: Belief,
     most: int = MOST_SCORED,
@@ -91,7 +91,7 @@ class ProxyOrder(Order):
 
     def __init__(
         self,
-        space: DerySpace,
+        space: Space,
         proxy: Proxy,
         candidates: Candidates,
         progress: Progress,

@@ -6,21 +6,26 @@ measured. What the score is worth is told by the measured qualities beside it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Protocol
 
 from compiler.assembly import Assembly, assemble
 from compiler.belief import Belief
+from compiler.believed import Believed
 from compiler.candidates import Candidates
 from compiler.certificate import Certificate, Proof, Stopped
-from compiler.dery_space import DerySpace
 from compiler.effort import Effort
 from compiler.journal import Journals, unwritten
+from compiler.path_score import rounded
+from compiler.problem import Problem
 from compiler.progress import Progress
 from compiler.ranks import spearman
+from compiler.search_space import Space
 from compiler.searched import Searched, certified
 from compiler.standing import by_score
 from compiler.trial import Trial, ranked
-from compiler.tries import TIME_LIMIT_S, Tries
+from compiler.tries import LEAST_SOLVE_S, TIME_LIMIT_S, Tries
 from targets.budget import Budget
 from targets.errors import InfeasibleError
 
@@ -67,10 +72,27 @@ class Order(ABC):
         """What is proven of all that are left, in the solver's seconds."""
 
 
-class SimilarityOrder(Order):
-    """By the sum of the blocks' similarities to the anchors of their sets: solved exactly."""
+class SimilaritySpace(Space, Protocol):
+    """A space whose networks have a similarity that adds up along their paths."""
 
-    def __init__(self, space: DerySpace, seed: int = 0) -> None:
+    def by_similarity(self, limits: Budget, believed: Believed) -> Problem:
+        """The assembly program under these limits and beliefs, scored by similarity."""
+        ...
+
+    def similarity_parts(
+        self, limits: Budget, believed: Believed
+    ) -> tuple[tuple[Problem, float], ...]:
+        """The same as programs of which each has some of the networks.
+
+        Beside each what a path's similarity is beyond its score there.
+        """
+        ...
+
+
+class SimilarityOrder(Order):
+    """By the sum of similarities, as the space has them: solved exactly."""
+
+    def __init__(self, space: SimilaritySpace, seed: int = 0) -> None:
         self._space = space
         self._seed = seed
 
@@ -91,9 +113,43 @@ class SimilarityOrder(Order):
     def _solve(
         self, limits: Budget, belief: Belief, tried: Sequence[Trial], seconds: float
     ) -> Assembly:
-        problem = self._space.by_similarity(limits, belief.now)
-        forbid = [frozenset(trial.assembly.arcs) for trial in tried]
-        return assemble(problem, time_limit_s=seconds, seed=self._seed, forbid=forbid)
+        deadline = monotonic() + seconds
+        done, found = [trial.assembly.arcs for trial in tried], []
+        for problem, beyond in self._space.similarity_parts(limits, belief.now):
+            there = {arc.id for arc in problem.arcs}
+            forbid = [frozenset(arcs) for arcs in done if there.issuperset(arcs)]
+            left = max(deadline - monotonic(), LEAST_SOLVE_S)
+            one = assemble(problem, time_limit_s=left, seed=self._seed, forbid=forbid)
+            found.append(_beyond(one, beyond))
+        return best_of(found)
+
+
+def _beyond(answer: Assembly, amount: float) -> Assembly:
+    """An answer with so much more objective and bound."""
+    objective, bound = (
+        None if number is None else number + amount for number in (answer.objective, answer.bound)
+    )
+    return replace(answer, objective=objective, bound=bound)
+
+
+def best_of(parts: Sequence[Assembly]) -> Assembly:
+    """The answer to a question from the answers to its parts; more is better.
+
+    Equal objectives go to the lower latency. It is proven if no part is bounded above it.
+    """
+    found = [part for part in parts if part.objective is not None]
+    open_ones = [part for part in parts if part.status != "infeasible"]
+    if not found:
+        return open_ones[0] if open_ones else parts[0]
+    best = max(found, key=lambda p: (rounded(p.objective or 0.0), -p.cost("latency_us")))
+    assert best.objective is not None
+    reached, bounds = best.objective, [part.bound for part in open_ones]
+    if any(bound is None for bound in bounds):
+        return replace(best, status="feasible", bound=None, gap=None)
+    highest = max(bound for bound in bounds if bound is not None)
+    if rounded(highest) <= rounded(reached):
+        return replace(best, status="optimal", bound=reached, gap=0.0)
+    return replace(best, status="feasible", bound=highest, gap=(highest - reached) / abs(highest))
 
 
 class ScoredSearch:
@@ -105,7 +161,7 @@ class ScoredSearch:
 
     def __init__(
         self,
-        space: DerySpace,
+        space: Space,
         order: Order,
         candidates: Candidates,
         belief: Belief,

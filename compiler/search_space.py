@@ -6,6 +6,7 @@ it: what the donors promise, less the drops of the stitches.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import fsum
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from compiler.footprint import Calibration, Footprints
 from compiler.latency_model import Interval, LatencyModel, total
 from compiler.network import Blueprint, Segment
 from compiler.path_score import QualityOf, block_score, evened, rounded
-from compiler.problem import Amounts, Arc, Problem
+from compiler.problem import Amounts, Arc, CountLimit, Problem
 from compiler.stitch_features import StitchFeatures
 from targets.budget import LATENCY, Budget, latency_on
 
@@ -120,6 +121,46 @@ class SearchSpace:
         facts = {name: self._facts(step, wants_memory) for name, step in steps}
         return constrained(problem, limits, facts)
 
+    def by_similarity(self, limits: Budget, believed: Believed) -> Problem:
+        """The assembly program, scored by how alike the activations are that stitches join.
+
+        A path's score is the sum over its stitches: whole donors score 0.
+        """
+        problem = self.problem(limits, believed)
+        scores = {name: _similarity(step) for name, step in self._steps.items()}
+        arcs = tuple(replace(arc, score=scores.get(arc.id, 0.0)) for arc in problem.arcs)
+        return replace(problem, arcs=arcs)
+
+    def similarity_parts(
+        self, limits: Budget, believed: Believed
+    ) -> tuple[tuple[Problem, float], ...]:
+        """The same program for every number of stitches, with what similarity is beyond the score.
+
+        A stitch scores its similarity less 1, so that no cycle gains, and the bounds of paths are
+        those of walks: the whole program, in which cycles gain, takes minutes, and these a moment.
+        """
+        if limits.stitches is None:
+            return ((self.by_similarity(limits, believed), 0.0),)
+        counts = range(limits.stitches + 1)
+        parts = (self._of_stitches(count, limits, believed) for count in counts)
+        return tuple(part for part in parts if part is not None)
+
+    def _of_stitches(
+        self, count: int, limits: Budget, believed: Believed
+    ) -> tuple[Problem, float] | None:
+        """The networks of so many stitches; None where there are not that many stitches."""
+        problem = self.by_similarity(replace(limits, stitches=count), believed)
+        stitches = {name for name, step in self._steps.items() if isinstance(step, StitchOption)}
+        there = tuple(arc.id for arc in problem.arcs if arc.id in stitches)
+        if len(there) < count:
+            return None
+        arcs = tuple(
+            replace(arc, score=rounded(arc.score - 1.0)) if arc.id in stitches else arc
+            for arc in problem.arcs
+        )
+        least = (CountLimit(there, at_least=count),) if count else ()
+        return replace(problem, arcs=arcs, counts=(*problem.counts, *least)), float(count)
+
     def steps(self, arcs: Sequence[str]) -> tuple[tuple[str, Step], ...]:
         """The blocks and stitches of a path; gates are neither."""
         return tuple((name, self._steps[name]) for name in arcs if name in self._steps)
@@ -207,6 +248,10 @@ class SearchSpace:
         if isinstance(step, Block):
             return block_score(step, self._quality)
         return rounded(evened(step, self._quality) - drops.drop(StitchFeatures.of(step)))
+
+
+def _similarity(step: Step) -> float:
+    return rounded(step.similarity) if isinstance(step, StitchOption) else 0.0
 
 
 def option_id(option: StitchOption) -> str:

@@ -14,6 +14,7 @@ from compiler.kept import keeps, missed
 from compiler.network import Blueprint
 from compiler.refusal import asked_for
 from compiler.scored_search import ScoredSearch
+from compiler.scores import QUALITY, Choice, ScoredBench, check_score
 from compiler.searched import Searched
 from compiler.trial import Trial, ranked
 from compiler.verification import Verification, verify
@@ -39,6 +40,7 @@ class Request:
         also: budgets on the workbench's other targets, in their order.
         per_round: networks to build between two solves.
         seconds: wall time to solve, build and measure candidates in; None: all that it takes.
+        score: one of `SCORES`: what networks are chosen by; DeRy mode has its own.
     """
 
     latency: str | None
@@ -49,10 +51,17 @@ class Request:
     also: tuple[Also, ...] = ()
     per_round: int = 1
     seconds: float | None = None
+    score: str = QUALITY
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
         Effort(self.candidates, self.per_round, self.seconds)
+        check_score(self.score)
+        if self.score != QUALITY and self.budget.min_quality is not None:
+            raise UsageError(
+                "--min-quality asks for the least latency, and --score chooses by another measure. "
+                "Leave one of the two out."
+            )
         if self.dery is not None and self.budget.min_quality is not None:
             raise UsageError(
                 "--min-quality asks for the least latency, and --mode dery chooses by a score. "
@@ -84,6 +93,7 @@ class Built:
         dery: how DeRy mode came to it.
         limits: everything that was asked for, in numbers and full names.
         elsewhere: what `verification` is, on other targets, by target.
+        choice: what it was chosen by; None: in DeRy mode, or for the least latency.
     """
 
     budget_us: float | None
@@ -95,6 +105,7 @@ class Built:
     dery: DeryAnswer | None = None
     limits: Budget = _NONE
     elsewhere: tuple[tuple[str, Verification], ...] = ()
+    choice: Choice | None = None
 
     @property
     def kept(self) -> bool:
@@ -180,9 +191,16 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
         InfeasibleError: nothing is predicted to fit.
         BudgetMissedError: nothing that was built keeps the budget when measured.
         VerificationError: the engine does not compute what the network computes.
+        DataError: the score needs labels, and the photographs have none.
     """
-    bounds = limits(request, bench)
-    return choose(bench.loop(belief or bench.belief()), bounds, request.effort, bench)
+    bounds, belief = limits(request, bench), belief or bench.belief()
+    scored = ScoredBench(bench, request.score)
+    if request.score != QUALITY:
+        bench.loop(belief).require(bounds)
+    built = choose(scored.loop(belief), bounds, request.effort, bench)
+    if bounds.min_quality is not None:
+        return built
+    return replace(built, choice=scored.choice(built.trial, built.trials))
 
 
 def choose(
@@ -291,7 +309,8 @@ def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench)
     """Where the build goes: as asked, else under the home folder by target and budget."""
     if out is not None:
         return out
-    asked = f"{bench.target} {_asked(request)}{' dery' if request.dery else ''}"
+    mode = " dery" if request.dery else "" if request.score == QUALITY else f" {request.score}"
+    asked = f"{bench.target} {_asked(request)}{mode}"
     return home / "builds" / folder_name(asked)
 
 
@@ -330,6 +349,8 @@ def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
         lines.append(where + _to_measure(text, one))
     if request.dery is not None:
         lines.append(_dery_plan(request.dery))
+    elif request.score != QUALITY:
+        lines.append(f"Networks would be chosen by {request.score}, not by expected quality.")
     lines.append(_effort_plan(request.effort))
     lines.append(f"Would write {folder}. Nothing was built (--dry-run).")
     return lines

@@ -16,7 +16,7 @@ from compiler.equivalence import Partition
 from compiler.explanation import Explainer, Explanation
 from compiler.latency_model import Interval
 from compiler.progress import Progress
-from compiler.search_space import Space
+from compiler.scored_search import SimilaritySpace
 from compiler.workbench import Workbench
 from derycc.alone import DonorAlone, donors_alone
 from derycc.dery import PARTITION
@@ -164,7 +164,7 @@ def _check_donors(papers: Manifest, bench: Workbench) -> None:
             )
 
 
-def _space(folder: Path, papers: Manifest, bench: Workbench) -> tuple[Space, Workbench]:
+def _space(folder: Path, papers: Manifest, bench: Workbench) -> tuple[SimilaritySpace, Workbench]:
     """The networks that there were to choose from, and the workbench with their stitches."""
     if papers.dery is None:
         return bench.space, bench

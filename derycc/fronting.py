@@ -95,7 +95,8 @@ def draw_front(
     belief = bench.belief()
     loop = bench.loop(belief)
     bench.progress.start("solving for the front", None)
-    problem = loop.problem(replace(budget, latency_us=high.us))
+    asked = replace(budget, latency_us=high.us)
+    problem = loop.problem(asked)
     found = front(problem, LATENCY, low.us, high.us, points=points, time_limit_s=seconds)
     bench.progress.finish()
     if not found.points and found.below is not None:
@@ -105,9 +106,9 @@ def draw_front(
         )
     if not found.points:
         question = Question(loop.problem, bench.space.blueprint, here=loop.here)
-        raise InfeasibleError(refusal(question, replace(budget, latency_us=high.us)))
+        raise InfeasibleError(refusal(question, asked))
     rows = tuple(_row(point, bench, belief) for point in found.points)
-    donors = donors_alone(bench, replace(budget, latency_us=high.us))
+    donors = donors_alone(bench, asked)
     score = "top-1" if labelled(bench.photographs.calibration) else "agreement"
     return Front(low.us, high.us, points, rows, donors, score, found.below)
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compiler.certificate import Certificate
-from derycc.manifest_asked import Beliefs, Constraint, Demands, Replayed, Session
+from derycc.manifest_asked import Beliefs, Choice, Constraint, Demands, Replayed, Session
 from derycc.manifest_loop import Round
 from derycc.manifest_targets import OnTarget
 from targets.errors import UsageError
@@ -271,6 +271,8 @@ class Manifest:
             None in earlier formats, and where nothing was searched for.
         rounds: every candidate, in the order in which they were tried; empty likewise.
         warnings: why the network should not be used as it is; empty in earlier formats.
+        choice: what the network was chosen by; None: in DeRy mode (`dery` tells it), for the least
+            latency, in earlier builds, and where nothing was searched for.
         replayed: how it compares with the lock it was built from; None: it was not built from one.
     """
 
@@ -300,6 +302,7 @@ class Manifest:
     certificate: Certificate | None = None
     rounds: tuple[Round, ...] = ()
     warnings: tuple[str, ...] = ()
+    choice: Choice | None = None
     replayed: Replayed | None = None
 
     def to_json(self) -> bytes:

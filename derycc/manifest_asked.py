@@ -93,6 +93,29 @@ class Beliefs:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What a network was chosen by.
+
+    Attributes:
+        score: quality, similarity, or the name of a zero-cost proxy.
+        value: the network's; of quality what was measured on the calibration photographs; None:
+            minus infinity.
+        proven: no network scores better within the limits as predicted, but for those tried before.
+        enumerated: networks that were scored one by one; None: the solver did without.
+        complete: whether these were all within the limits.
+        correlation: Spearman's, of score and measured quality of the networks tried; of quality
+            that of expected and measured.
+    """
+
+    score: str
+    value: float | None
+    proven: bool
+    enumerated: int | None
+    complete: bool | None
+    correlation: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Replayed:
     """A network that was built again from a lock, beside the lock's.
 

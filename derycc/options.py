@@ -144,6 +144,17 @@ BuildSeconds = Annotated[
 ]
 
 
+ScoreText = Annotated[
+    str | None,
+    typer.Option(
+        "--score",
+        help="What networks are chosen by: quality (if left out), similarity, naswot, jacov, "
+        "grad_norm, synflow or snip. By anything but quality, all --candidates are built.",
+        show_default=False,
+    ),
+]
+
+
 @contextmanager
 def frame() -> Iterator[None]:
     """Turn derycc's errors into one paragraph on stderr and the documented exit code.

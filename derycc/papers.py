@@ -16,6 +16,7 @@ from derycc.by_hand import HandBuilt, HandRequest
 from derycc.chance import chance_warning
 from derycc.dery import describe_dery, finite
 from derycc.doctor import REQUIRED
+from derycc.manifest_asked import Choice
 from derycc.papers_asked import beliefs, constraints, demands, session
 from derycc.papers_loop import rounds
 from derycc.papers_targets import on_targets
@@ -59,6 +60,7 @@ def describe(
         certificate=built.certificate if isinstance(built, Built) else None,
         rounds=rounds(built.trials) if isinstance(built, Built) else (),
         warnings=_warnings(built, plan),
+        choice=_choice(built),
         replayed=built.replayed if isinstance(built, HandBuilt) else None,
     )
 
@@ -148,6 +150,11 @@ def _latency(built: AnyBuilt) -> manifest.Latency:
         noisy=measured.noisy,
         within_budget=budget_us is None or measured.upper_us <= budget_us,
     )
+
+
+def _choice(built: AnyBuilt) -> Choice | None:
+    chosen = built.choice if isinstance(built, Built) else None
+    return None if chosen is None else Choice(**{**asdict(chosen), "value": finite(chosen.value)})
 
 
 def _score(quality: Measured) -> manifest.Score:

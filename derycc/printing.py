@@ -12,6 +12,7 @@ from derycc.console import milliseconds, percent, table
 from derycc.manifest import Latency, Manifest, Solver
 from derycc.manifest_targets import OnTarget
 from derycc.printing_asked import constraint_rows, least_quality
+from derycc.printing_choice import choice_lines, correlation_line
 from derycc.printing_dery import dery_lines
 
 PREDICTION_TOLERANCE = 1.25
@@ -100,7 +101,13 @@ def network_lines(build: Manifest) -> list[str]:
     tried = f"{len(build.tried)} candidates were built and measured."
     if build.dery is not None:
         return [*lines, *dery_lines(build.dery, build.solver), tried]
-    return [*lines, solver_line(build.solver, _is_for_latency(build)), tried]
+    chosen = build.choice
+    if chosen is not None and chosen.score != "quality":
+        return [*lines, *choice_lines(chosen, build.solver), tried]
+    lines += [solver_line(build.solver, _is_for_latency(build)), tried]
+    if chosen is not None and chosen.correlation is not None:
+        lines.append(correlation_line(chosen.score, chosen.correlation))
+    return lines
 
 
 def _is_for_latency(build: Manifest) -> bool:

@@ -8,10 +8,14 @@ from typing import Any
 
 from rich.table import Table
 
+from compiler.ranks import spearman
+from compiler.scores import QUALITY, Choice
 from derycc.building import Built
 from derycc.console import milliseconds, percent, table
+from derycc.dery import finite
 from derycc.loop_words import certificate_cell
 from derycc.printing import candidate_data, score_name
+from derycc.printing_choice import correlation_line
 from derycc.sweeping import Point
 from profilers.measurement import Measurement
 
@@ -87,6 +91,20 @@ def summary(points: Sequence[dict[str, Any]]) -> str:
     return f"{lines} Certificates: {said or 'none'}."
 
 
+def score_lines(score: str, points: Sequence[Point]) -> list[str]:
+    """What networks were chosen by, if not by quality, and how it orders all that were measured."""
+    said = [] if score == QUALITY else [f"Networks were chosen by {score}."]
+    correlation = score_correlation(points)
+    return said if correlation is None else [*said, correlation_line(score, correlation)]
+
+
+def score_correlation(points: Sequence[Point]) -> float | None:
+    """Spearman's, of score, or expectation, and measured quality, over a sweep's networks."""
+    trials = {t.candidate.blueprint: t for p in points if p.built for t in p.built.trials}
+    said = [one.expected if one.score is None else one.score for one in trials.values()]
+    return spearman(said, [one.quality for one in trials.values()])
+
+
 def _latency(median_us: float, upper_us: float) -> str:
     return f"{milliseconds(median_us)} ({upper_us / 1000:.2f})"
 
@@ -146,6 +164,7 @@ def point_data(point: Point) -> dict[str, Any]:
         "within_budget": built.kept,
         "status": built.trial.assembly.status,
         "candidates": len(built.trials),
+        "choice": None if built.choice is None else _choice(built.choice),
         "best_donor": alone,
         "certificate": asdict(built.certificate),
         "certificate_text": certificate_cell(built.certificate),
@@ -154,3 +173,7 @@ def point_data(point: Point) -> dict[str, Any]:
         "name": str(built.candidate.blueprint),
         **candidate_data(built.candidate),
     }
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    return {**asdict(choice), "value": finite(choice.value)}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from compiler.belief import Belief
 from compiler.believed import Believed
-from compiler.dery_bench import DerySettings
 from compiler.dery_space import DerySpace
 from compiler.problem import Problem
-from compiler.search_space import Space
+from compiler.scored_search import SimilaritySpace
+from compiler.scores import QUALITY, SIMILARITY
 from compiler.workbench import Workbench
 from derycc.building import Built, Request, build, limits
 from derycc.dery import build_dery
@@ -28,7 +28,8 @@ def solved(request: Request, bench: Workbench, out: Path | None) -> tuple[Built,
         built, used = build_dery(request, request.dery, bench)
     else:
         if out is not None:
-            write_problem(out, bench.loop(bench.belief()).problem(limits(request, bench)))
+            bounds, now = limits(request, bench), bench.belief().now
+            write_problem(out, problem_of(bench.space, now, bounds, request.score))
         built, used = build(request, bench), bench
     if out is not None:
         write_problem(out, built_problem(built, used))
@@ -41,15 +42,16 @@ def built_problem(built: Built, bench: Workbench) -> Problem:
     space = bench.space if dery is None else DerySpace(bench.space, dery.partition)
     believed = built.trial.believed
     assert believed is not None, "the loop notes what it believes"
-    return problem_of(space, believed, built.limits, None if dery is None else dery.settings)
+    score = dery.settings.score if dery else built.choice.score if built.choice else QUALITY
+    return problem_of(space, believed, built.limits, score)
 
 
 def problem_of(
-    space: Space, believed: Believed, budget: Budget, dery: DerySettings | None = None
+    space: SimilaritySpace, believed: Believed, budget: Budget, score: str = QUALITY
 ) -> Problem:
     """The problem as it was believed when a network was chosen."""
     tight = Belief(believed.drops, excess=dict(believed.excess)).tightened(budget)
-    if isinstance(space, DerySpace) and dery is not None and dery.score == "similarity":
+    if score == SIMILARITY:
         return space.by_similarity(tight, believed)
     return space.problem(tight, believed)
 

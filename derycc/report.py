@@ -7,6 +7,7 @@ from derycc.console import milliseconds, percent
 from derycc.loop_words import ROUND_COLUMNS, certificate_lines, round_rows
 from derycc.manifest import Latency, Manifest, Quality
 from derycc.manifest_targets import OnTarget
+from derycc.printing_choice import choice_lines
 from targets.amounts import amount_text
 
 _STYLE = """
@@ -226,6 +227,7 @@ def _checked(build: Manifest) -> str:
             if s
             else "none: the network was written down by hand",
         ),
+        *((("chosen by", "; ".join(choice_lines(build.choice, s))),) if build.choice and s else ()),
         *((("the lock", build.replayed.verdict),) if build.replayed else ()),
         ("environment", build.environment),
         *(

@@ -12,6 +12,7 @@ from derycc.options import (
     AlsoTexts,
     AsJson,
     DryPlan,
+    ScoreText,
     WeightsText,
     frame,
     print_json,
@@ -70,15 +71,6 @@ Blocks = Annotated[
         help="With --mode dery: blocks of every donor, and equivalence sets; 4 if left out.",
         show_default=False,
         min=1,
-    ),
-]
-ScoreText = Annotated[
-    str | None,
-    typer.Option(
-        "--score",
-        help="With --mode dery, what networks are chosen by: quality (if left out), similarity, "
-        "naswot, jacov, grad_norm, synflow or snip.",
-        show_default=False,
     ),
 ]
 Epsilon = Annotated[
@@ -153,13 +145,14 @@ def build(
 
         others = parse_also(also)
         options = replace(bench.options(), also=tuple(one.target for one in others))
-        dery = _dery(mode, {"k": k, "score": score, "epsilon": epsilon, "seed": seed})
+        scored = {"score": score} if mode == "dery" else {}
+        dery = _dery(mode, {"k": k, "epsilon": epsilon, "seed": seed, **scored})
         if recipe is not None:
-            _check_free(bench, constraints, dery, problem_out, others)
+            _check_free(bench, constraints, dery or score, problem_out, others)
             _build_by_hand(options, recipe, latency, weights, out, dry_run, as_json)
             return
         request = _request(latency, others, stitches, constraints, dery)
-        request = replace(request, **spending.fields())
+        request = replace(request, **spending.fields(), **_normal_score(mode, score))
         if each:
             _check_each(request, problem_out)
             _build_each(options, request, out, dry_run, as_json)
@@ -334,6 +327,11 @@ def _dery(mode: str, asked: dict[str, Any]) -> "DerySettings | None":
     return None
 
 
+def _normal_score(mode: str, score: str | None) -> dict[str, Any]:
+    """The score as a field of a request, where DeRy mode does not have it."""
+    return {} if mode == "dery" or score is None else {"score": score}
+
+
 def _check_each(request: "Request", problem_out: Path | None) -> None:
     from targets.errors import UsageError
 
@@ -373,13 +371,14 @@ def _request(
 def _check_free(
     bench: Bench,
     constraints: Constraints,
-    dery: "DerySettings | None",
+    chosen: "DerySettings | str | None",
     problem_out: Path | None,
     also: "tuple[Also, ...]",
 ) -> None:
     from targets.errors import UsageError
 
-    given = {"--size": bench.size, "--also": also, "--mode": dery, "--problem-out": problem_out}
+    name = "--score" if isinstance(chosen, str) else "--mode"
+    given = {"--size": bench.size, "--also": also, name: chosen, "--problem-out": problem_out}
     wrong = [name for name, value in given.items() if value]
     wrong[1:1] = constraints.given
     if wrong:

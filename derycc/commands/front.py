@@ -55,9 +55,8 @@ def front(
             check_plot(out)
         others = parse_also(also)
         options = replace(bench.options(), also=tuple(one.target for one in others))
-        request = Request(
-            None, constraints.budget(stitches), licences=constraints.licences, also=others
-        )
+        budget, licences = constraints.budget(stitches), constraints.licences
+        request = Request(None, budget, licences=licences, also=others)
         _front(options, request, span, points, time_limit, out, as_json)
 
 

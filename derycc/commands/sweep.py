@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from derycc.grouped_options import Bench, Constraints, SweepSpending, grouped
-from derycc.options import AlsoTexts, AsJson, Stitches, frame, print_json
+from derycc.options import AlsoTexts, AsJson, ScoreText, Stitches, frame, print_json
 
 if TYPE_CHECKING:
     from derycc.building import Request
@@ -25,6 +25,7 @@ def sweep(
     points: Annotated[int, typer.Option("--points", help="Budgets of the spread.", min=2)] = 6,
     also: AlsoTexts = None,
     stitches: Stitches = 2,
+    score: ScoreText = None,
     as_json: AsJson = False,
 ) -> None:
     """Builds for a row of budgets and prints them beside the donors alone."""
@@ -36,6 +37,7 @@ def sweep(
         options = replace(bench.options(), also=tuple(one.target for one in others))
         budget, licences = constraints.budget(stitches), constraints.licences
         request = Request(None, budget, licences=licences, also=others, **spending.fields())
+        request = replace(request, score=score or "quality")
         _sweep(options, request, tuple(budgets or ()), points, as_json)
 
 
@@ -44,7 +46,7 @@ def _sweep(
 ) -> None:
     from derycc.console import Bars, stdout
     from derycc.printing import candidate_data, donors_table
-    from derycc.printing_sweep import point_data, point_lines, summary, sweep_table
+    from derycc.printing_sweep import point_data, point_lines, score_lines, summary, sweep_table
     from derycc.session import caution, open_workbench
     from derycc.sweeping import default_budgets, donors_alone
     from derycc.sweeping import sweep as run
@@ -66,7 +68,8 @@ def _sweep(
         out = stdout()
         out.print(donors_table(alone))
         out.print(sweep_table(rows))
-        typer.echo("\n".join([*point_lines(found), summary(rows)]))
+        scored = score_lines(request.score, found)
+        typer.echo("\n".join([*point_lines(found), summary(rows), *scored]))
         typer.echo(f"Note: {note}\n" if note else "", nl=False)
     if any(point.exit_code == VerificationError.exit_code for point in found):
         raise typer.Exit(VerificationError.exit_code)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from compiler.assembly import Assembly
 from compiler.candidates import Candidate, Judged
 from compiler.certificate import Certificate, Standing
 from compiler.dery_bench import DerySettings
@@ -37,7 +38,8 @@ def candidate(name: str, us: float, quality: float) -> Candidate:
 
 def trial(name: str, us: float, quality: float, budget: float = 1000.0) -> Trial:
     made = candidate(name, us, quality)
-    return Trial(None, Interval(us, us), quality, made, us <= budget, 0)  # type: ignore[arg-type]
+    answer = Assembly("optimal", (name,), quality, quality, 0.0, (), 0.0, "solver", 0)
+    return Trial(answer, Interval(us, us), quality, made, us <= budget, 0)
 
 
 class Pretended:
@@ -107,6 +109,8 @@ def test_the_best_that_keeps_the_budget_a_second_time_is_built() -> None:
     assert (built.certificate.withdrawn, built.certificate.measured) == (1, 2)
     assert built.certificate.met.upper_us == pytest.approx(810.0)
     assert not bench.forgotten
+    assert built.choice is not None
+    assert (built.choice.score, built.choice.value) == ("quality", built.trial.quality)
 
 
 @pytest.mark.usefixtures("all_verified")

@@ -123,7 +123,7 @@ def test_budgets_that_no_network_keeps_are_infeasible(workshop: "Workshop", tmp_
         (("-k", "3"), "-k belongs to DeRy mode. Add --mode dery, or leave it out."),
         (
             ("--score", "naswot", "--seed", "1"),
-            "--score and --seed belong to DeRy mode. Add --mode dery, or leave it out.",
+            "--seed belongs to DeRy mode. Add --mode dery, or leave it out.",
         ),
         (
             ("--mode", "dery", "--score", "nasswot"),
