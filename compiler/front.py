@@ -74,8 +74,7 @@ def front(
         high: The largest.
         points: So many budgets from `low` to `high`; those that nothing meets have no point.
             None: every Pareto-optimal answer, at what it costs (the first perhaps below `low`).
-        time_limit_s: Then the points of the largest budgets come back, the least of them perhaps
-            "feasible", and `below` says from where on nothing was decided.
+        time_limit_s: Then the points of the largest budgets come back, and what is undecided.
         seed: Of the search.
         workers: Threads.
         tie_break: As for `assemble`.

@@ -15,6 +15,11 @@ from derycc.session import labelled
 from targets.budget import LATENCY, Latency
 from targets.errors import InfeasibleError, UsageError
 
+_NO_LEAST = (
+    "--min-quality has no front: the front tells the best quality at every latency. Leave it out, "
+    "and read the latency that your quality needs from the table."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class FrontRow:
@@ -86,24 +91,17 @@ def draw_front(
         InfeasibleError: nothing is within the largest latency; says the fastest possible.
     """
     if request.budget.min_quality is not None:
-        raise UsageError(
-            "--min-quality has no front: the front tells the best quality at every latency. Leave "
-            "it out, and read the latency that your quality needs from the table."
-        )
+        raise UsageError(_NO_LEAST)
     low, high = span
-    budget = limits(request, bench)
+    asked = replace(limits(request, bench), latency_us=high.us)
     belief = bench.belief()
     loop = bench.loop(belief)
     bench.progress.start("solving for the front", None)
-    asked = replace(budget, latency_us=high.us)
     problem = loop.problem(asked)
     found = front(problem, LATENCY, low.us, high.us, points=points, time_limit_s=seconds)
     bench.progress.finish()
     if not found.points and found.below is not None:
-        raise UsageError(
-            f"The solver found no network within {high} in {seconds:.4g} s, and no proof that "
-            "there is none. Allow more --time-limit, or use fewer donors or input sizes."
-        )
+        raise UsageError(_no_time(high, seconds))
     if not found.points:
         question = Question(loop.problem, bench.space.blueprint, here=loop.here)
         raise InfeasibleError(refusal(question, asked))
@@ -111,6 +109,13 @@ def draw_front(
     donors = donors_alone(bench, asked)
     score = "top-1" if labelled(bench.photographs.calibration) else "agreement"
     return Front(low.us, high.us, points, rows, donors, score, found.below)
+
+
+def _no_time(high: Latency, seconds: float) -> str:
+    return (
+        f"The solver found no network within {high} in {seconds:.4g} s, and no proof that there is "
+        "none. Allow more --time-limit, or use fewer donors or input sizes."
+    )
 
 
 def _row(point: FrontPoint, bench: Workbench, belief: Belief) -> FrontRow:

@@ -137,9 +137,8 @@ def point_data(point: Point) -> dict[str, Any]:
     donor = point.best_donor
     alone = None
     if donor is not None:
-        name = donor.blueprint.segments[0].model
         alone = {
-            "name": name,
+            "name": donor.blueprint.segments[0].model,
             "median_us": donor.latency.median_us,
             "upper_us": donor.latency.upper_us,
             "calibration": donor.judged.calibration.score,

@@ -105,10 +105,6 @@ def test_a_sweep_says_its_score_for_every_budget(workshop: "Workshop", home: Pat
             "Leave one of the two out.",
         ),
         (("build", "--latency", "2ms", "--score", "nasswot"), "Unknown score 'nasswot'."),
-        (
-            ("front", "--latency", "1ms..2ms", "--score", "naswot"),
-            "The front is solved, and naswot",
-        ),
         (("build", "--recipe", "dery_4_10_3", "--score", "naswot"), "--size and --score bound"),
     ],
 )
