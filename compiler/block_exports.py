@@ -14,7 +14,7 @@ from compiler.cache import Cache, digest
 from compiler.compatibility import Rule
 from compiler.dissection import Block, Cut
 from compiler.donors import Donors
-from compiler.export import TOOLCHAIN, ExportedDonor, export
+from compiler.export import GRAPHS, TOOLCHAIN, ExportedDonor, export
 from compiler.stitching import Stitch, StitchShape
 from profilers.spread import spread
 from targets.errors import UnknownNameError, UsageError
@@ -91,7 +91,7 @@ class BlockExports:
             return {"blocks": found, "whole": whole.get("whole"), "refused": refused}
 
         how = (precision, self._scheme, versions()) if int8 else ()
-        key = digest(self.donors.model(model).identity, size, TOOLCHAIN, *how)
+        key = digest(self.donors.model(model).identity, size, GRAPHS, *how)
         value = self._cache.json("structures", key, make)
         return Structures(dict(value["blocks"]), value["whole"], value.get("refused", {}))
 

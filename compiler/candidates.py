@@ -14,8 +14,8 @@ from backends.model import ExportedModel, TensorSpec
 from compiler.cache import Cache, digest, write_atomic
 from compiler.design import Design, DesignedNetwork, build_design, build_tuned
 from compiler.donors import Donors
-from compiler.export import TOOLCHAIN, export
-from compiler.folding import FOLDING, fold
+from compiler.export import GRAPHS, export
+from compiler.folding import fold
 from compiler.images import ImageSet
 from compiler.network import Blueprint
 from compiler.preprocessing import Preprocessing
@@ -329,7 +329,7 @@ class Candidates:
     def _folder(self, design: Design) -> Path:
         models = map(self.donors.model, (*design.donors, self.reference))
         hashes = tuple(model.identity for model in models)
-        key = digest(str(design), hashes, self._images, self.reference, TOOLCHAIN, FOLDING)
+        key = digest(str(design), hashes, self._images, self.reference, GRAPHS)
         return self._cache.path("networks", key)
 
 

@@ -17,13 +17,13 @@ def fold_norms(edit: GraphEdit) -> int:
     """Multiply batch-norms into convolutions; returns how many are gone."""
     gone = 0
     for node in edit.nodes("BatchNormalization"):
-        found = _scale_and_shift(node, edit)
+        found = scale_and_shift(node, edit)
         if found is not None and edit.removable(node):
             gone += _into_before(node, *found, edit) or _into_behind(node, *found, edit)
     return gone
 
 
-def _scale_and_shift(node: NodeProto, edit: GraphEdit) -> tuple[Array, Array] | None:
+def scale_and_shift(node: NodeProto, edit: GraphEdit) -> tuple[Array, Array] | None:
     """What each channel is multiplied by and what is added, in float64."""
     told = attributes(node)
     constants = [edit.constant(name) for name in node.input[1:]]

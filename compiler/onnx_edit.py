@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.shape_inference import infer_shapes
 
 Array = NDArray[Any]
+
+_SMALL = 1024
 
 
 class GraphEdit:
@@ -23,7 +26,7 @@ class GraphEdit:
     def __init__(self, proto: ModelProto) -> None:
         """Take a model; it is changed in place."""
         self.graph: GraphProto = proto.graph
-        self.shapes = _shapes(infer_shapes(proto).graph)
+        self.shapes = _shapes(infer_shapes(_light(proto)).graph)
         self._initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         self._outputs = {value.name for value in self.graph.output}
         self._producers: dict[str, NodeProto] = {
@@ -137,6 +140,25 @@ def set_attributes(node: NodeProto, values: Mapping[str, Any]) -> None:
     made = [helper.make_attribute(name, value) for name, value in values.items()]
     del node.attribute[:]
     node.attribute.extend([*kept, *made])
+
+
+def _light(proto: ModelProto) -> ModelProto:
+    """A model without the numbers of its weights, which say nothing of shapes and are copied.
+
+    Small tensors stay: targets of reshapes are among them.
+    """
+    light = ModelProto(ir_version=proto.ir_version)
+    light.opset_import.extend(proto.opset_import)
+    for field in ("node", "input", "output", "value_info"):
+        getattr(light.graph, field).extend(getattr(proto.graph, field))
+    for tensor in proto.graph.initializer:
+        if prod(tensor.dims) <= _SMALL:
+            light.graph.initializer.append(tensor)
+        else:
+            said = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            light.graph.input.append(said)
+    light.graph.name = proto.graph.name
+    return light
 
 
 def _shapes(graph: GraphProto) -> dict[str, tuple[int, ...]]:

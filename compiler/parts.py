@@ -9,7 +9,7 @@ from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
 from compiler.conv_shapes import ConvShape
 from compiler.dissection import Cut
-from compiler.export import TOOLCHAIN
+from compiler.export import GRAPHS
 from compiler.network import Blueprint
 from compiler.seams import PLAIN, Seam, edges, grown
 from compiler.stitching import StitchShape
@@ -77,7 +77,7 @@ class Parts:
         return tuple(found)
 
     def _read(self, model: str, size: int) -> DonorParts:
-        key = digest(self.exports.donors.model(model).identity, size, TOOLCHAIN, _FORMAT)
+        key = digest(self.exports.donors.model(model).identity, size, GRAPHS, _FORMAT)
         value = self._cache.json("parts", key, lambda: self._export(model, size))
         blocks = value["blocks"]
         return DonorParts(

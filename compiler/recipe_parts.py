@@ -26,7 +26,8 @@ from compiler.dery_stitch import (
 )
 from compiler.design import Design, recipe_of
 from compiler.donors import Donors
-from compiler.export import TOOLCHAIN, export
+from compiler.export import GRAPHS, export
+from compiler.folding import fold
 from compiler.linear_stitch import LinearShape, LinearStitch
 from compiler.network import Blueprint
 from compiler.parts import Parts, block_part, seam, stitch_part
@@ -109,7 +110,7 @@ class RecipeParts:
         for (before, said), layer, (left, right) in rows:
             links = self._known(layer, left, right)
             if not links:
-                key = digest(str(recipe), identities, said.name, TOOLCHAIN)
+                key = digest(str(recipe), identities, said.name, GRAPHS)
                 make = partial(_export, layer, before.tensor, said.name)
                 links = (self._alone(make, _kind(layer), said, key),)
             found.append(Stretch(said.name, _what(layer, said), links))
@@ -189,7 +190,7 @@ def _kind(layer: Layer) -> Kind:
 
 def _export(layer: Layer, arriving: TensorSpec, name: str) -> ExportedModel:
     """A layer as ONNX, batch 1, its weights random where they are new."""
-    return export(_module(layer), replace(arriving, name="x"), name)
+    return fold(export(_module(layer), replace(arriving, name="x"), name)).model
 
 
 def _module(layer: Layer) -> nn.Module:

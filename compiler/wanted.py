@@ -16,8 +16,7 @@ from compiler.chains import (
     windows,
 )
 from compiler.compatibility import Rule
-from compiler.export import TOOLCHAIN
-from compiler.folding import FOLDING
+from compiler.export import GRAPHS
 from compiler.network import Blueprint
 from compiler.parts import DonorParts, Parts
 from compiler.progress import Progress, counter
@@ -172,13 +171,13 @@ class WishList:
 
     def _window(self, window: Window) -> str:
         identity = self._exports.donors.model(window.model).identity
-        key = digest(identity, window.size, window.index, TOOLCHAIN)
+        key = digest(identity, window.size, window.index, GRAPHS)
         return self._structure(key, lambda: exported_window(window, self._exports))
 
     def _network(self, network: Blueprint) -> str:
         models = map(self._exports.donors.model, network.donors)
         identities = tuple(model.identity for model in models)
-        key = digest(str(network), identities, TOOLCHAIN, FOLDING)
+        key = digest(str(network), identities, GRAPHS)
         return self._structure(key, lambda: exported_network(network, self._exports))
 
     def _structure(self, key: str, make: Make) -> str:

@@ -14,7 +14,7 @@ from compiler.candidates import Candidates, Judged, Photographs
 from compiler.closed_loop import ClosedLoop
 from compiler.compatibility import PairRule, Rule, StitchOption, stitch_options
 from compiler.donors import Donors
-from compiler.export import TOOLCHAIN
+from compiler.export import GRAPHS, TOOLCHAIN
 from compiler.footprint import calibrated
 from compiler.journal import Journal
 from compiler.judged_stitches import JudgedStitches
@@ -272,7 +272,7 @@ class Workbench:
             sorted(model.identity for model in self.zoo),
             self.photographs.digest,
             self.reference,
-            TOOLCHAIN,
+            GRAPHS,
         )
         return Journal(self.cache.path("searches", key).with_suffix(".json"))
 
