@@ -58,7 +58,37 @@ class OrtBackend(Backend):
         start = perf_counter()
         with _explained("load", model):
             session = InferenceSession(model.onnx, _options(target), providers=_PROVIDERS)
-        return OrtEngine(model, session, target, perf_counter() - start)
+        return OrtEngine(model, session, target.affinity, perf_counter() - start)
+
+
+class DefaultOrtBackend(Backend):
+    """ONNX Runtime with its own defaults but for the number of threads, to compare engines with."""
+
+    @property
+    def name(self) -> str:
+        """Its name among the peers."""
+        return "onnxruntime"
+
+    def unavailable(self) -> str | None:
+        """As of `OrtBackend`."""
+        return OrtBackend().unavailable()
+
+    def versions(self) -> dict[str, str]:
+        """As of `OrtBackend`."""
+        return OrtBackend().versions()
+
+    def compile(self, model: ExportedModel, target: Target) -> Engine:
+        """Makes a session; of the target the number of threads is looked at alone."""
+        _check_runtime(OrtBackend())
+        from onnxruntime import InferenceSession, SessionOptions
+
+        options = SessionOptions()
+        options.intra_op_num_threads = target.threads
+        options.log_severity_level = _ERROR
+        start = perf_counter()
+        with _explained("load", model):
+            session = InferenceSession(model.onnx, options, providers=_PROVIDERS)
+        return OrtEngine(model, session, (), perf_counter() - start)
 
 
 class OrtEngine(Engine):
@@ -68,13 +98,13 @@ class OrtEngine(Engine):
         self,
         model: ExportedModel,
         session: "onnxruntime.InferenceSession",
-        target: Target,
+        affinity: tuple[int, ...],
         load_seconds: float,
     ) -> None:
         """Keeps the session and the processor that the calling thread is pinned to."""
         super().__init__(model, load_seconds)
         self._session: Any = session
-        self._core = target.affinity[0] if target.affinity else None
+        self._core = affinity[0] if affinity else None
 
     def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         names = [spec.name for spec in self._model.outputs]

@@ -11,6 +11,9 @@ ENTRY_POINTS = "derycc.backends"
 
 _SHIPPED = {"ort": "ort:OrtBackend", "reference": "reference:ReferenceBackend"}
 
+PEERS = {"onnxruntime": "ort:DefaultOrtBackend", "openvino": "ov:OpenVinoBackend"}
+"""What engines are compared with; no target names them."""
+
 
 def get_backend(name: str) -> Backend:
     """The backend of that name; its runtime is first imported when the backend is used.
@@ -33,6 +36,18 @@ def get_backend(name: str) -> Backend:
             f"imported: {error}. Install what it needs or remove the package that registers it."
         ) from error
     return _instance(found)
+
+
+def get_peer(name: str) -> Backend:
+    """The runtime of that name that engines are compared with.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    if name not in PEERS:
+        raise UnknownNameError("peer", name, PEERS)
+    module, _, attribute = PEERS[name].partition(":")
+    return _instance(getattr(import_module(f".{module}", __package__), attribute))
 
 
 def list_backends() -> tuple[str, ...]:

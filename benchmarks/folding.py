@@ -1,9 +1,9 @@
 """What folding does to stitched networks: operators, latency and answers, before and after.
 
-Random stitched networks of nine families of untrained donors are exported as they are built, and
-folded. Both are measured whole in the same rounds, each in fresh processes, and both answer the
-same seeded picture. Latency does not depend on weights. Networks in which nothing can be folded are
-counted, and not measured: they are the same graph.
+Random stitched networks of nine families of untrained donors are put together of blocks that are
+folded by themselves, and then folded whole. Both are measured whole in the same rounds, each in
+fresh processes, and both answer the same seeded picture. Latency does not depend on weights.
+Networks in which nothing can be folded are counted, and not measured: they are the same graph.
 
     python benchmarks/folding.py [--target cpu:threads=1] [--networks 24] [--quick]
 """

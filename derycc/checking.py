@@ -155,7 +155,7 @@ def verify_build(folder: Path, options: Options, progress: Progress) -> Verifica
     targets = [get_target(one.target) for one in manifest.targets[1:]]
     targets.insert(0, get_target(manifest.target))
     make_home(options.home)
-    network = _network(folder, manifest, options, progress)
+    network = recorded_network(folder, manifest, options, progress)
     images = open_photographs(_recorded(options, manifest), progress).held_out
     model = ExportedModel.load(folder / "model.onnx")
     found = []
@@ -175,9 +175,14 @@ def _recorded(options: Options, manifest: Manifest) -> Options:
     return options
 
 
-def _network(
+def recorded_network(
     folder: Path, manifest: Manifest, options: Options, progress: Progress
 ) -> DesignedNetwork:
+    """A build's torch network, with the weights that lie beside its engine.
+
+    Raises:
+        UsageError, ZooError: as `recorded_design`, or the weights do not fit.
+    """
     design, zoo = recorded_design(folder, manifest, options, progress)
     donors = Donors(zoo)
     if isinstance(design, Recipe):

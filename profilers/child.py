@@ -30,7 +30,10 @@ _POOLS = (
 
 
 def readings(
-    job: Job, threads: int, patience: Callable[[], float] = lambda: PATIENCE_SECONDS
+    job: Job,
+    threads: int,
+    patience: Callable[[], float] = lambda: PATIENCE_SECONDS,
+    worker: str = f"{__package__}.worker",
 ) -> Generator[Reading, None, None]:
     """Measures a job in fresh child processes and yields a reading for every entry, in order.
 
@@ -41,13 +44,14 @@ def readings(
         job: What to measure.
         threads: The target's threads, to which other thread pools of the child are held.
         patience: Says for every model how many seconds it may take before its process is ended.
+        worker: The module that is run as the child; it speaks as `profilers.worker` does.
 
     Raises:
         TargetUnavailableError: A child did not even start.
     """
     left = job.entries
     while left:
-        with _Child(replace(job, entries=left), threads, patience) as child:
+        with _Child(replace(job, entries=left), threads, patience, worker) as child:
             for reading in child.readings():
                 left = left[1:]
                 yield reading
@@ -59,7 +63,7 @@ def readings(
 class _Child:
     """One running child process."""
 
-    def __init__(self, job: Job, threads: int, patience: Callable[[], float]) -> None:
+    def __init__(self, job: Job, threads: int, patience: Callable[[], float], worker: str) -> None:
         self._patience = patience
         self._job = job
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
@@ -68,7 +72,7 @@ class _Child:
         self._waited = 0.0
         self._process = subprocess.Popen(
             # -P: a user's own files in the working folder are not imported.
-            [sys.executable, "-P", "-m", f"{__package__}.worker", str(os.getpid())],
+            [sys.executable, "-P", "-m", worker, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -13,11 +13,19 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model to measure: its key and its two files in the job's folder."""
+    """One model to measure: its key and its two files in the job's folder.
+
+    Attributes:
+        key: What the reading is told by.
+        model: The file of the model.
+        inputs: The file of its inputs.
+        runtime: What runs it in a contest of runtimes; empty: the target's backend.
+    """
 
     key: str
     model: str
     inputs: str
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)

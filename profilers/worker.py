@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -30,15 +31,19 @@ from targets.target import Target
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> int:
-    """Runs the job on standard input; 0 when every entry was said, 1 when the parent is gone."""
+def main(task: Callable[[Job, TextIO], None] | None = None) -> int:
+    """Runs the job on standard input; 0 when every entry was said, 1 when the parent is gone.
+
+    Args:
+        task: What is done with a job; None: `work`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if len(sys.argv) > 1 and not _bound_to(int(sys.argv[1])):
         return 1
     job = JOB.validate_json(sys.stdin.buffer.read())
     try:
         with _private_output() as lines:
-            work(job, lines)
+            (task or work)(job, lines)
     except BrokenPipeError:
         return 1
     return 0
@@ -57,19 +62,19 @@ def _bound_to(parent: int) -> bool:
 def work(job: Job, lines: TextIO) -> None:
     """Measures every entry of a job and writes a line for each as soon as it is measured."""
     target, backend = job.target, get_backend(job.target.backend)
-    _say(READY, lines)
-    _wake(backend, target)
+    say(READY, lines)
+    wake(backend, target)
     meter = find_meter()
     for entry in job.entries:
         reading = _read(entry, job, backend, target, meter)
-        _say(READING.dump_json(reading).decode(), lines)
+        say(READING.dump_json(reading).decode(), lines)
 
 
 def _read(
     entry: Entry, job: Job, backend: Backend, target: Target, meter: EnergyMeter | None
 ) -> Reading:
     try:
-        model, inputs = _load(entry, Path(job.folder))
+        model, inputs = load(entry, Path(job.folder))
         before = reset_peak()
         with backend.compile(model, target) as engine:
             timing = measure(engine, inputs, job.protocol, meter)
@@ -86,14 +91,15 @@ def _read(
         return Reading(entry.key, error=str(error))
 
 
-def _load(entry: Entry, folder: Path) -> tuple[ExportedModel, dict[str, Array]]:
+def load(entry: Entry, folder: Path) -> tuple[ExportedModel, dict[str, Array]]:
+    """Reads an entry's model and its inputs from the job's folder."""
     model = ExportedModel.load(folder / entry.model)
     with np.load(folder / entry.inputs, allow_pickle=False) as arrays:
         # By position: a tensor's name may be one that savez keeps for itself.
         return model, {spec.name: arrays[f"arr_{i}"] for i, spec in enumerate(model.inputs)}
 
 
-def _wake(backend: Backend, target: Target) -> None:
+def wake(backend: Backend, target: Target) -> None:
     """Loads and runs the sentinel, so that no model's memory holds the runtime's own."""
     model = sentinel_model()
     zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in model.inputs}
@@ -101,7 +107,8 @@ def _wake(backend: Backend, target: Target) -> None:
         engine.time(zeros, 1)
 
 
-def _say(line: str, lines: TextIO) -> None:
+def say(line: str, lines: TextIO) -> None:
+    """Tells the parent a line."""
     lines.write(line + "\n")
     lines.flush()
 

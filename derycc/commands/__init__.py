@@ -3,6 +3,7 @@
 import typer
 
 from derycc.commands import (
+    bench,
     build,
     check,
     demo,
@@ -40,7 +41,7 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
         solve.solve,
         front.front,
         explain.explain,
-        check.bench,
+        bench.bench,
         check.verify,
         demo.demo,
         doctor.doctor,
