@@ -44,10 +44,12 @@ class Kernel:
     Attributes:
         op_type: Its operator, after all optimizations.
         macs: Multiply-accumulates of a convolution or matrix product; 0 for everything else.
+        node: The node of the model that it stands for; empty where the runtime put it in.
     """
 
     op_type: str
     macs: int
+    node: str = ""
 
     @property
     def integer(self) -> bool:
@@ -66,7 +68,11 @@ def executed(model: ExportedModel, target: Target) -> tuple[Kernel, ...]:
     nodes = {node.name: node for node in found.graph.node}
     weights = {tensor.name: tuple(tensor.dims) for tensor in found.graph.initializer}
     return tuple(
-        Kernel(run.op_type, _macs(nodes[run.name], run, weights) if run.name in nodes else 0)
+        Kernel(
+            run.op_type,
+            _macs(nodes[run.name], run, weights) if run.name in nodes else 0,
+            run.source,
+        )
         for run in found.runs
     )
 

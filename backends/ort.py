@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,12 +147,14 @@ class NodeRun:
         inputs: Shapes of the inputs that the runtime was given; weights that it packed when it
             loaded the model are not among them.
         output: Shape of the first output.
+        source: The node of the model that it was made of; empty where the runtime put it in.
     """
 
     name: str
     op_type: str
     inputs: tuple[tuple[int, ...], ...]
     output: tuple[int, ...]
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,8 @@ def trace(model: ExportedModel, target: Target) -> Trace:
         file = folder / "optimized.onnx"
         events = _watched(model, target, zeros, file)
         graph = ModelProto.FromString(file.read_bytes()).graph
-    return Trace(graph, tuple(_node_run(event) for event in events if _is_node(event)))
+    names = [node.name for node in ModelProto.FromString(model.onnx).graph.node]
+    return Trace(graph, tuple(_node_run(event, names) for event in events if _is_node(event)))
 
 
 def _watched(
@@ -213,14 +216,17 @@ def _is_node(event: Mapping[str, Any]) -> bool:
     return event.get("cat") == "Node" and str(event["name"]).endswith(_EVENT_SUFFIX)
 
 
-def _node_run(event: Mapping[str, Any]) -> NodeRun:
+def _node_run(event: Mapping[str, Any], names: Sequence[str]) -> NodeRun:
     told = event["args"]
     outputs = _shapes(told["output_type_shape"])
+    name = str(event["name"]).removesuffix(_EVENT_SUFFIX)
+    index = name.partition(" ")[0]
     return NodeRun(
-        name=str(event["name"]).removesuffix(_EVENT_SUFFIX),
+        name=name,
         op_type=str(told["op_name"]),
         inputs=_shapes(told["input_type_shape"]),
         output=outputs[0] if outputs else (),
+        source=names[int(index)] if index.isdecimal() else "",
     )
 
 

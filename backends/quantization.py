@@ -11,13 +11,14 @@ nothing.
 """
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from backends.backend import Array
 from backends.model import ExportedModel
@@ -112,12 +113,112 @@ def quantize(
         UsageError: The samples are not the model's, or the model cannot be quantized.
         WorkspaceError: There is no room for temporary files.
     """
-    _check(model, samples)
-    chosen = scheme or Scheme.native()
-    with scratch_folder() as folder, _explained(model):
-        proto = _quantized(model, samples, chosen, folder)
-    proto.graph.name = f"{model.name} int8"
-    return ExportedModel.from_bytes(proto.SerializeToString(), proto.graph.name)
+    return Quantizer(model, samples, scheme).quantized()
+
+
+class Quantizer:
+    """A float model that is calibrated once, of which any runs of nodes can be had in int8."""
+
+    def __init__(
+        self,
+        model: ExportedModel,
+        samples: Sequence[Mapping[str, Array]],
+        scheme: Scheme | None = None,
+        marks: Sequence[str] = (),
+    ) -> None:
+        """Take what is quantized and how.
+
+        Args:
+            model: a float model. Outputs that are marks are no outputs of what is made of it.
+            samples: as of `quantize`.
+            scheme: as of `quantize`.
+            marks: outputs at which runs begin and end; each is the only tensor that crosses there.
+
+        Raises:
+            TargetUnavailableError: onnxruntime, which has the quantizer, is not installed.
+            UsageError: The samples are not the model's, or the model cannot be quantized.
+            WorkspaceError: There is no room for temporary files.
+        """
+        _check(model, samples)
+        self._model = model
+        self._samples = samples
+        self._scheme = scheme or Scheme.native()
+        self._ranges = b""
+        with scratch_folder() as folder, _explained(model):
+            prepared = _prepared(model, folder / "prepared.onnx")
+        _unmark(prepared, marks)
+        self._prepared = prepared
+
+    @property
+    def in_float(self) -> ExportedModel:
+        """The model in float without its marks: what int8 forms of it are compared with."""
+        return ExportedModel.from_bytes(self._prepared.SerializeToString(), self._model.name)
+
+    def quantized(self, runs: Sequence[tuple[str, str]] | None = None) -> ExportedModel:
+        """The model with some runs of it in int8, or all of it.
+
+        Args:
+            runs: each from one mark, or the input, to another, or the output; None: all. A pair of
+                quantize and dequantize is put where a run begins and where it ends; where one run
+                follows another there is one. The nodes of a run are named by `run_prefix`.
+
+        Raises:
+            UsageError, WorkspaceError: as for the class; or a run has nothing to quantize.
+        """
+        proto = ModelProto.FromString(self._prepared.SerializeToString())
+        chosen = None if runs is None else self._chosen(proto, runs)
+        with scratch_folder() as folder, _explained(self._model):
+            made = self._made(proto, chosen, folder)
+        made.graph.name = f"{self._model.name} int8"
+        return ExportedModel.from_bytes(made.SerializeToString(), made.graph.name)
+
+    def _chosen(self, proto: ModelProto, runs: Sequence[tuple[str, str]]) -> list[str]:
+        """The nodes of these runs that are quantized; all of a run are named anew."""
+        found: list[str] = []
+        for index, run in enumerate(runs):
+            nodes = _between(proto, run)
+            operators = _operators(nodes)
+            for node in nodes:
+                node.name = f"{run_prefix(index)}{node.name}"
+            chosen = [node.name for node in nodes if node.op_type in operators]
+            if not chosen:
+                raise UsageError(
+                    f"Cannot quantize the model {self._model.name!r} from {run[0]} to {run[1]}: "
+                    f"no operator there has an integer kernel. Leave that part in float."
+                )
+            found += chosen
+        return found
+
+    def _made(self, prepared: ModelProto, nodes: Sequence[str] | None, folder: Path) -> ModelProto:
+        from onnxruntime.quantization import QuantType, quantize_static
+
+        source, result = folder / "prepared.onnx", folder / "quantized.onnx"
+        ranges, scheme = folder / "ranges.json", self._scheme
+        source.write_bytes(prepared.SerializeToString())
+        if self._ranges:
+            ranges.write_bytes(self._ranges)
+        operators = OPERATORS if nodes else _operators(prepared.graph.node)
+        quantize_static(
+            source,
+            result,
+            _Samples(self._samples),
+            op_types_to_quantize=list(operators),
+            nodes_to_quantize=nodes,
+            per_channel=scheme.per_channel,
+            reduce_range=scheme.reduce_range,
+            activation_type=QuantType.QInt8 if scheme.activations == "int8" else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"ActivationSymmetric": scheme.symmetric},
+            **({"calibration_cache_path": ranges} if _keeps_ranges() else {}),
+        )
+        if nodes and ranges.exists():
+            self._ranges = ranges.read_bytes()
+        return _tidy(ModelProto.FromString(result.read_bytes()))
+
+
+def run_prefix(index: int) -> str:
+    """How the names of the nodes of a run begin, by its place among the runs."""
+    return f"int8 run {index}: "
 
 
 def versions() -> tuple[str, ...]:
@@ -148,34 +249,14 @@ def _check(model: ExportedModel, samples: Sequence[Mapping[str, Array]]) -> None
             )
 
 
-def _quantized(
-    model: ExportedModel, samples: Sequence[Mapping[str, Array]], scheme: Scheme, folder: Path
-) -> ModelProto:
-    from onnxruntime.quantization import QuantType, quantize_static
-
-    prepared, result = folder / "prepared.onnx", folder / "quantized.onnx"
-    _prepare(model, prepared)
-    quantize_static(
-        prepared,
-        result,
-        _Samples(samples),
-        op_types_to_quantize=_operators(ModelProto.FromString(model.onnx)),
-        per_channel=scheme.per_channel,
-        reduce_range=scheme.reduce_range,
-        activation_type=QuantType.QInt8 if scheme.activations == "int8" else QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        extra_options={"ActivationSymmetric": scheme.symmetric},
-    )
-    return _tidy(ModelProto.FromString(result.read_bytes()))
-
-
-def _operators(proto: ModelProto) -> list[str]:
-    normalized = any(node.op_type in NORMALIZATIONS for node in proto.graph.node)
+def _operators(nodes: Iterable[NodeProto]) -> list[str]:
+    """What is quantized of nodes that belong together."""
+    normalized = any(node.op_type in NORMALIZATIONS for node in nodes)
     return [name for name in OPERATORS if not (normalized and name in ELEMENTWISE)]
 
 
-def _prepare(model: ExportedModel, file: Path) -> None:
-    """Writes the model with a product and its bias joined and the like, which changes no number."""
+def _prepared(model: ExportedModel, file: Path) -> ModelProto:
+    """The model with a product and its bias joined and the like, which changes no number."""
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
@@ -191,9 +272,34 @@ def _prepare(model: ExportedModel, file: Path) -> None:
         providers=["CPUExecutionProvider"],
         disabled_optimizers=["ConstantSharing"],
     )
-    proto = ModelProto.FromString(file.read_bytes())
+    proto: ModelProto = ModelProto.FromString(file.read_bytes())
+    for index, node in enumerate(proto.graph.node):
+        node.name = node.name or f"node {index}"
     add_pre_process_metadata(proto)  # without the mark the quantizer warns on the root logger
-    file.write_bytes(proto.SerializeToString())
+    return proto
+
+
+def _unmark(proto: ModelProto, marks: Sequence[str]) -> None:
+    """Makes outputs that are marks inner tensors again."""
+    kept = [value for value in proto.graph.output if value.name not in marks]
+    proto.graph.value_info.extend(v for v in proto.graph.output if v.name in marks)
+    del proto.graph.output[:]
+    proto.graph.output.extend(kept)
+
+
+def _between(proto: ModelProto, run: tuple[str, str]) -> list[NodeProto]:
+    """The nodes of a run; those that make its constants are among them."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    start, end = run
+    found: dict[str, NodeProto] = {}
+    left = [end]
+    while left:
+        name = left.pop()
+        node = makers.get(name)
+        if name != start and node is not None and node.output[0] not in found:
+            found[node.output[0]] = node
+            left += node.input
+    return list(found.values())
 
 
 def _tidy(proto: ModelProto) -> ModelProto:
@@ -204,6 +310,13 @@ def _tidy(proto: ModelProto) -> ModelProto:
     proto.opset_import.extend(opsets)
     del proto.metadata_props[:]
     return proto
+
+
+def _keeps_ranges() -> bool:
+    """Whether this quantizer can be given the ranges that it found before."""
+    from onnxruntime.quantization import quantize_static
+
+    return "calibration_cache_path" in signature(quantize_static).parameters
 
 
 class _Samples:

@@ -8,8 +8,9 @@ import numpy as np
 from compiler.believed import Believed
 from compiler.drop_model import DropModel, DropObservation
 from compiler.elsewhere import NO_RESIDUAL
+from compiler.int8_offers import Int8Seen, believed_of
 from compiler.kept import ENERGY, MEMORY, SCARCE, measured
-from compiler.latency_model import Interval
+from compiler.latency_model import Interval, Residual
 from compiler.network import Blueprint
 from compiler.search_space import Space
 from compiler.trial import Trial
@@ -28,6 +29,8 @@ class Belief:
         excess: how many times its prediction a network took of a resource at the most, where that
             was more than predicted: of peak memory and energy.
         residuals_on: as `residuals`, on other targets, by target.
+        int8: how networks with int8 blocks were predicted and measured.
+        barred: whether no block may be in int8 any more.
     """
 
     drops: DropModel = field(default_factory=DropModel)
@@ -35,6 +38,8 @@ class Belief:
     observations: dict[Blueprint, DropObservation] = field(default_factory=dict)
     excess: dict[str, float] = field(default_factory=dict)
     residuals_on: dict[str, dict[Blueprint, Interval]] = field(default_factory=dict)
+    int8: dict[Blueprint, Int8Seen] = field(default_factory=dict, repr=False)
+    barred: bool = field(default=False, repr=False)
 
     @staticmethod
     def seeded(observations: Mapping[Blueprint, DropObservation]) -> "Belief":
@@ -59,7 +64,13 @@ class Belief:
     def now(self) -> Believed:
         """What is believed at this moment."""
         excess, elsewhere = sorted(self.excess.items()), sorted(self.elsewhere.items())
-        return Believed(self.drops, self.residual, tuple(excess), tuple(elsewhere))
+        int8 = believed_of(tuple(self.int8.values()), self.barred)
+        return Believed(self.drops, self.residual, tuple(excess), tuple(elsewhere), int8)
+
+    @property
+    def here(self) -> Residual:
+        """All that corrects latencies on the target that is searched for."""
+        return self.now.here
 
     def tightened(self, limits: Budget) -> Budget:
         """The limits with which predictions keep what measurements are to keep."""
@@ -77,7 +88,10 @@ class Belief:
             predicted = trial.assembly.cost(name)
             if predicted and amount > predicted * self.excess.get(name, 1.0):
                 self.excess[name] = amount / predicted
-        self._learn_stitches(trial, space)
+        if trial.candidate.blueprint.quantized:
+            self._learn_int8(trial, space)
+        else:
+            self._learn_stitches(trial, space)
 
     def _learn_stitches(self, trial: Trial, space: Space) -> None:
         """One without any teaches nothing."""
@@ -92,9 +106,40 @@ class Belief:
             raw = space.latency_on(target, arcs, NO_RESIDUAL)
             seen = self.residuals_on.setdefault(target, {})
             seen[blueprint] = _beyond(raw, latency, stitches)
-        drops = DropObservation(space.stitches(arcs), space.promised(arcs), trial.quality)
+        self._learn_drops(blueprint, space, arcs, trial.quality)
+
+    def _learn_drops(
+        self, blueprint: Blueprint, space: Space, arcs: Sequence[str], quality: float
+    ) -> None:
+        drops = DropObservation(space.stitches(arcs), space.promised(arcs), quality)
         self.observations[blueprint] = drops
         self.drops = DropModel.fit(tuple(self.observations.values()))
+
+    def _learn_int8(self, trial: Trial, space: Space) -> None:
+        """Latency beyond all that is float goes to its int8 blocks; quality in float is known."""
+        arcs, candidate = trial.assembly.arcs, trial.candidate
+        judged = candidate.judged.int8
+        assert judged is not None, "a network with int8 blocks is judged beside its float form"
+        predicted = space.int8_latency(arcs).upper_us
+        others = space.latency(arcs, self.residual).upper_us - predicted
+        blueprint = candidate.blueprint
+        self.int8[blueprint] = Int8Seen(
+            donors=tuple(dict.fromkeys(s.model for s in blueprint.segments if s.int8)),
+            predicted_us=predicted,
+            measured_us=candidate.latency.upper_us - others,
+            predicted_error=space.int8_error(arcs),
+            measured_error=1.0 - judged.cosine,
+            passed=not judged.faults,
+        )
+        if blueprint.stitches:
+            in_float = blueprint.in_float
+            quality = min(1.0, trial.quality + judged.drop)
+            self._learn_drops(in_float, space, space.in_float(arcs), quality)
+
+    def failed(self, trial: Trial) -> None:
+        """A network with int8 blocks that did not pass its verification."""
+        blueprint = trial.candidate.blueprint
+        self.int8[blueprint] = replace(self.int8[blueprint], passed=False)
 
 
 def predicted_on(

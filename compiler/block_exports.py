@@ -108,6 +108,14 @@ class BlockExports:
         cuts = self.donors.dissection(model, size).cuts
         return self._exported(model, size).run(cuts[0], cuts[-1], f"{model}@{size}")
 
+    def marked(self, model: str, size: int) -> ExportedModel:
+        """The uncut donor with the tensor at every cut as an output, named by `mark`."""
+        return self._exported(model, size).marked()
+
+    def mark(self, model: str, size: int, cut: Cut) -> str:
+        """The name of a cut's tensor in `marked`."""
+        return self._exported(model, size).mark(cut)
+
     def quantized(self, block: Block) -> ExportedModel:
         """One block in int8, calibrated by what arrives at it for the images; edges are float.
 

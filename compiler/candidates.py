@@ -11,15 +11,19 @@ import torch
 from safetensors.torch import load_file, save
 
 from backends.model import ExportedModel, TensorSpec
+from backends.quantization import Scheme, versions
+from backends.registry import get_backend
 from compiler.cache import Cache, digest, write_atomic
 from compiler.design import Design, DesignedNetwork, build_design, build_tuned
 from compiler.donors import Donors
-from compiler.export import GRAPHS, export
+from compiler.export import GRAPHS, INPUT_NAME, OUTPUT_NAME, export
 from compiler.folding import fold
 from compiler.images import ImageSet
-from compiler.network import Blueprint
+from compiler.judged import MAX_DROP, Int8Judged, Judged
+from compiler.mixed import export_mixed, inputs_of
+from compiler.network import Blueprint, Network
 from compiler.preprocessing import Preprocessing
-from compiler.quality import Logits, Quality, judge, logits
+from compiler.quality import Logits, Quality, cosines, engine_answers, judge, logits
 from compiler.views import Views
 from profilers.measurement import Measurement
 from profilers.profile import profile
@@ -28,7 +32,6 @@ from profilers.store import CostStore
 from targets.errors import DataError
 from targets.target import Target
 
-INPUT_NAME, OUTPUT_NAME = "image", "logits"
 REPEATS = 2
 """How often a noisy measurement of a whole network is taken again; the narrowest one counts."""
 
@@ -76,32 +79,6 @@ class Photographs:
     def digest(self) -> str:
         """Changes with any image, label, split or number of views."""
         return digest(self.calibration.digest, self.held_out.digest, self.views_per_image)
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A network's quality on the images that choose and on those that report.
-
-    Attributes:
-        calibration: on the calibration images that nothing was fitted to: all of them for a whole
-            donor, the choosing part for a stitched network.
-        held_out: on images that took no part in any choice.
-        handicap: how much more the network's donors score on all calibration images than on the
-            choosing part; 0 for a whole donor, and for a recipe: it competes with none.
-    """
-
-    calibration: Quality
-    held_out: Quality
-    handicap: float = 0.0
-
-    @property
-    def score(self) -> float:
-        """What choices are made by: the score expected on all calibration images.
-
-        With few photographs the choosing part may be harder or easier than the whole; its donors
-        tell by how much.
-        """
-        return min(1.0, max(0.0, self.calibration.score + self.handicap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +148,7 @@ class Candidates:
         protocol: Protocol,
         reference: str,
         elsewhere: Sequence[Target] = (),
+        max_drop: float = MAX_DROP,
     ) -> None:
         """Take the parts.
 
@@ -183,6 +161,7 @@ class Candidates:
             protocol: how they are measured.
             reference: the donor that agreement is counted with, at its own input size.
             elsewhere: other targets that they are measured on, too.
+            max_drop: most score that int8 may cost a network.
         """
         self.donors = donors
         self.photographs = photographs
@@ -192,6 +171,7 @@ class Candidates:
         self._elsewhere = tuple(elsewhere)
         self._store = store
         self._protocol = protocol
+        self._max_drop = max_drop
         self._images = photographs.digest
         self._answers: dict[str, Logits] = {}
         self._gains: dict[Blueprint, float] = {}
@@ -200,8 +180,12 @@ class Candidates:
         """Build and judge a network, or read what was judged before."""
         self._ensure(design)
         content = json.loads((self._folder(design) / QUALITY).read_text())
+        int8 = content.get("int8")
         return Judged(
-            Quality(**content["calibration"]), Quality(**content["held_out"]), content["handicap"]
+            Quality(**content["calibration"]),
+            Quality(**content["held_out"]),
+            content["handicap"],
+            int8 and Int8Judged(int8["cosine"], int8["drop"], self._max_drop),
         )
 
     def make(self, design: Design, fresh: bool = False) -> Candidate:
@@ -217,7 +201,7 @@ class Candidates:
         elsewhere = tuple(
             (str(target), self._latency(target, model, design, fresh)) for target in self._elsewhere
         )
-        weights = self._folder(design) / WEIGHTS
+        weights = self._folder(_in_float(design)) / WEIGHTS
         return Candidate(design, model, weights, judged, latency, elsewhere)
 
     def _latency(
@@ -234,7 +218,7 @@ class Candidates:
     def recall(self, design: Design, measured: Latencies) -> Candidate:
         """The candidate as it was measured before; built and judged anew where that is gone."""
         judged = self.quality(design)
-        weights = self._folder(design) / WEIGHTS
+        weights = self._folder(_in_float(design)) / WEIGHTS
         return Candidate(
             design, self._exported(design), weights, judged, measured.here, measured.elsewhere
         )
@@ -257,7 +241,8 @@ class Candidates:
         return self.make(design, fresh=True)
 
     def network(self, design: Design) -> DesignedNetwork:
-        """The torch network, tuned as it is when it is judged."""
+        """The torch network, tuned as it is when it is judged; float, whatever its parts are in."""
+        design = _in_float(design)
         weights = self._folder(design) / WEIGHTS
         if not weights.exists():
             return self._tuned(design)
@@ -268,8 +253,15 @@ class Candidates:
     def _exported(self, design: Design) -> ExportedModel:
         path = self._folder(design) / MODEL
         if not path.exists():
-            write_atomic(path, export_network(self.network(design), design).onnx)
+            write_atomic(path, self._export(design).onnx)
         return ExportedModel.from_bytes(path.read_bytes(), name=str(design))
+
+    def _export(self, design: Design) -> ExportedModel:
+        network = self.network(design)
+        if not _quantized(design):
+            return export_network(network, design)
+        assert isinstance(design, Blueprint) and isinstance(network, Network)
+        return export_mixed(network, design, self.donors, self.photographs.fitting)
 
     def _ensure(self, design: Design) -> None:
         folder = self._folder(design)
@@ -284,6 +276,8 @@ class Candidates:
         return network
 
     def _judge(self, design: Design, network: DesignedNetwork) -> Judged:
+        if _quantized(design):
+            return self._judge_mixed(design, network)
         held_out = self._quality(network, "held_out", self.photographs.held_out)
         if isinstance(design, Blueprint) and not design.stitches:
             images = self.photographs.calibration
@@ -291,6 +285,25 @@ class Candidates:
         choosing = self._quality(network, "choosing", self.photographs.choosing)
         handicap = self._handicap(design) if isinstance(design, Blueprint) else 0.0
         return Judged(choosing, held_out, handicap)
+
+    def _judge_mixed(self, design: Design, network: DesignedNetwork) -> Judged:
+        """By what the engine answers, which is not what the torch network answers."""
+        assert isinstance(design, Blueprint)
+        parts = {
+            "choosing": self.photographs.choosing,
+            "held_out": self.photographs.held_out,
+        }
+        with get_backend(self._target.backend).compile(self._exported(design), self._target) as e:
+            answers = {
+                part: engine_answers(e, inputs_of(network.preprocessing, images, len(images)))
+                for part, images in parts.items()
+            }
+        own = answer(network, parts["choosing"])
+        in_float = self._score("choosing", parts["choosing"], own).score
+        choosing, held_out = (self._score(p, images, answers[p]) for p, images in parts.items())
+        cosine = float(cosines(own, answers["choosing"]).min())
+        int8 = Int8Judged(cosine, in_float - choosing.score)
+        return Judged(choosing, held_out, self._handicap(design), int8)
 
     def _handicap(self, blueprint: Blueprint) -> float:
         """The donors' mean score on all calibration images, less that on the choosing part."""
@@ -305,7 +318,9 @@ class Candidates:
         return fmean(gains)
 
     def _quality(self, network: DesignedNetwork, part: str, images: ImageSet) -> Quality:
-        answers = answer(network, images)
+        return self._score(part, images, answer(network, images))
+
+    def _score(self, part: str, images: ImageSet, answers: Logits) -> Quality:
         return judge(answers, images.labels, self._reference_answers(part, images))
 
     def _reference_answers(self, part: str, images: ImageSet) -> Logits:
@@ -329,8 +344,17 @@ class Candidates:
     def _folder(self, design: Design) -> Path:
         models = map(self.donors.model, (*design.donors, self.reference))
         hashes = tuple(model.identity for model in models)
-        key = digest(str(design), hashes, self._images, self.reference, GRAPHS)
+        how = (Scheme.native(), versions()) if _quantized(design) else ()
+        key = digest(str(design), hashes, self._images, self.reference, GRAPHS, *how)
         return self._cache.path("networks", key)
+
+
+def _quantized(design: Design) -> bool:
+    return isinstance(design, Blueprint) and design.quantized
+
+
+def _in_float(design: Design) -> Design:
+    return design.in_float if isinstance(design, Blueprint) else design
 
 
 def export_network(

@@ -70,6 +70,7 @@ class ClosedLoop:
         """
         trials = list(before)
         if not trials:
+            self._belief.barred = False
             self._tries.begin(limits, effort, "closed loop", self._seed)
             trials = self._whole_donor(limits)
         most = effort.candidates + sum(trial.whole_donor for trial in trials)
@@ -87,6 +88,17 @@ class ClosedLoop:
     def confirm(self, trial: Trial, limits: Budget) -> Trial:
         """A trial of the search, measured anew."""
         return self._tries.confirm(trial, limits)
+
+    def reject(self, trial: Trial) -> Trial:
+        """The trial of a network with int8 blocks that did not pass its verification."""
+        self._belief.failed(trial)
+        return replace(trial, within=False)
+
+    def in_float(self, limits: Budget, effort: Effort, before: Sequence[Trial]) -> Searched:
+        """Search on without blocks in int8: none of the networks that have some may be used."""
+        self._belief.barred = True
+        candidates = effort.candidates + len(before)
+        return self.search(limits, replace(effort, candidates=candidates), before)
 
     def certificate(self, found: Searched, best: Trial, limits: Budget) -> Certificate:
         """What the search proves of its answer, which was measured anew and keeps the limits."""
@@ -199,7 +211,7 @@ class ClosedLoop:
     ) -> Standing:
         predicted = None
         if promise.found:
-            predicted = self._space.latency(promise.arcs, self._belief.residual)
+            predicted = self._space.latency(promise.arcs, self._belief.here)
         return standing(limits, best, trials, promise, predicted, self._belief.drops.error)
 
     def _refuse(self, limits: Budget, answer: Assembly) -> None:

@@ -14,6 +14,7 @@ from compiler.believed import Believed
 from compiler.compatibility import Joints
 from compiler.dissection import OUTPUT
 from compiler.drop_model import DropModel
+from compiler.elsewhere import Correction
 from compiler.equivalence import Member, Partition
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
@@ -86,13 +87,25 @@ class DerySpace:
         """The network that a path describes: a donor's stages in a row are one segment."""
         return self._space.blueprint(arcs)
 
-    def latency(self, arcs: Sequence[str], residual: Interval) -> Interval:
+    def latency(self, arcs: Sequence[str], residual: Correction) -> Interval:
         """The predicted latency of a path."""
         return self._space.latency(arcs, residual)
 
-    def latency_on(self, target: str, arcs: Sequence[str], residual: Interval) -> Interval:
+    def latency_on(self, target: str, arcs: Sequence[str], residual: Correction) -> Interval:
         """The predicted latency of a path on another target."""
         return self._space.latency_on(target, arcs, residual)
+
+    def in_float(self, arcs: Sequence[str]) -> tuple[str, ...]:
+        """The same path with all blocks in float."""
+        return self._space.in_float(arcs)
+
+    def int8_error(self, arcs: Sequence[str]) -> float:
+        """The predicted `int8_error` of a path, uncorrected."""
+        return self._space.int8_error(arcs)
+
+    def int8_latency(self, arcs: Sequence[str]) -> Interval:
+        """The predicted latency of a path's int8 blocks, uncorrected."""
+        return self._space.int8_latency(arcs)
 
     def stitches(self, arcs: Sequence[str]) -> tuple[StitchFeatures, ...]:
         """What is known of the path's stitches, in order."""

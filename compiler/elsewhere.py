@@ -8,7 +8,7 @@ predicted by a residual of each target's own.
 
 from collections.abc import Mapping
 
-from compiler.latency_model import Interval, LatencyModel
+from compiler.latency_model import Interval, LatencyModel, Residual
 
 HERE = ""
 """Stands for the target that is searched for, among those that have a name."""
@@ -16,7 +16,10 @@ HERE = ""
 Models = Mapping[str, LatencyModel]
 """Latency models of other targets, by target."""
 
-Residuals = Mapping[str, Interval]
+Correction = Interval | Residual
+"""What a stitch costs beyond its own layer; a residual also corrects blocks in int8."""
+
+Residuals = Mapping[str, Correction]
 """What a stitch costs beyond its own layer on other targets, by target; missing: nothing."""
 
 NO_RESIDUAL = Interval(0.0, 0.0)

@@ -12,7 +12,9 @@ from compiler.assembly import Assembly, assemble
 from compiler.believed import Believed
 from compiler.dissection import Block
 from compiler.elsewhere import NO_RESIDUAL
+from compiler.int8_offers import precision_of
 from compiler.latency_model import Interval
+from compiler.network import FLOAT
 from compiler.problem import Problem
 from compiler.refusal import lifted, without_demands
 from compiler.search_space import Space
@@ -148,7 +150,7 @@ class Explainer:
         if not answer.found:
             return Offer(asked, False)
         arcs, believed = answer.arcs, self._believed
-        latency = self._space.latency(arcs, believed.residual)
+        latency = self._space.latency(arcs, believed.here)
         quality = self._space.expected(arcs, believed.drops)
         return Offer(asked, True, str(self._space.blueprint(arcs)), latency, quality)
 
@@ -157,6 +159,9 @@ class Explainer:
         run: list[tuple[str, Block]] = []
         for name, step in self._space.steps(arcs):
             if isinstance(step, Block):
+                if run and precision_of(run[-1][0]) != precision_of(name):
+                    pieces.append(self._segment(run))
+                    run = []
                 run.append((name, step))
                 continue
             pieces += [self._segment(run), self._piece("stitch", name, [name])]
@@ -166,11 +171,13 @@ class Explainer:
     def _segment(self, run: Sequence[tuple[str, Block]]) -> Piece:
         first, last = run[0][1], run[-1][1]
         name = f"{first.model}, {first.start.name} to {last.end.name}"
+        if precision_of(run[0][0]) != FLOAT:
+            name += f", in {precision_of(run[0][0])}"
         return self._piece("segment", name, [arc for arc, _ in run])
 
     def _piece(self, kind: Literal["segment", "stitch"], name: str, arcs: list[str]) -> Piece:
         believed, space = self._believed, self._space
-        latency = space.latency(arcs, believed.residual)
+        latency = space.latency(arcs, believed.here)
         residuals = dict(believed.elsewhere)
         elsewhere = tuple(
             (target, space.latency_on(target, arcs, residuals.get(target, NO_RESIDUAL)))

@@ -17,6 +17,9 @@ from compiler.folding import FOLDING, fold_proto
 
 OPSET = 18
 
+INPUT_NAME, OUTPUT_NAME = "image", "logits"
+"""What a whole network's input and output are called."""
+
 TOOLCHAIN = (OPSET, torch.__version__, timm.__version__)
 """What an exported graph depends on besides the network; part of every cache key."""
 
@@ -38,7 +41,14 @@ def export(
         name: what the exported model is called in tables and errors.
         output: name of the output.
     """
-    proto = _proto(module, input_spec, name, [output])
+    return export_all(module, input_spec, name, [output])
+
+
+def export_all(
+    module: nn.Module, input_spec: TensorSpec, name: str, outputs: list[str]
+) -> ExportedModel:
+    """The same of a module of several outputs, under these names."""
+    proto = _proto(module, input_spec, name, outputs)
     return ExportedModel.from_bytes(proto.SerializeToString(), name=name)
 
 
@@ -110,10 +120,17 @@ class ExportedDonor:
         fold_proto(proto)
         self._extractor = onnx.utils.Extractor(proto)
 
+    def marked(self) -> ExportedModel:
+        """The donor with the tensor at every cut as an output, named as `mark` says."""
+        return ExportedModel.from_bytes(self._extractor.model.SerializeToString())
+
+    def mark(self, cut: Cut) -> str:
+        """The name of a cut's tensor in `marked`."""
+        return f"cut_{self._dissection.cuts.index(cut)}"
+
     def run(self, start: Cut, end: Cut, name: str) -> ExportedModel:
         """The run between two cuts, input `x`, output `y`, batch 1."""
-        cuts = self._dissection.cuts
-        source, target = f"cut_{cuts.index(start)}", f"cut_{cuts.index(end)}"
+        source, target = self.mark(start), self.mark(end)
         proto = self._extractor.extract_model([source], [target])
         _rename(proto, {source: "x", target: "y"})
         proto.graph.name = name

@@ -88,9 +88,15 @@ class Footprints:
             return self.calibration.weight_bytes.get(step.name, _FLOAT_BYTES * step.params)
         return stitch_part(step.shape).weight_bytes
 
-    def held_bytes(self, step: Block | StitchOption) -> float:
-        """What a step's weights add to the peak memory of the whole network."""
-        return float(ceil(self.excess * self.weight_bytes(step)))
+    def held_bytes(self, step: Block | StitchOption, weight_bytes: int | None = None) -> float:
+        """What a step's weights add to the peak memory of the whole network.
+
+        Args:
+            step: the step.
+            weight_bytes: of its weights; None: as they are in float.
+        """
+        held = self.weight_bytes(step) if weight_bytes is None else weight_bytes
+        return float(ceil(self.excess * held))
 
     def passing_bytes(self, step: Block | StitchOption) -> float:
         """What a step's activations add to it, if no other step's are larger."""

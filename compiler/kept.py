@@ -47,7 +47,8 @@ def missed(limits: Budget, candidate: Candidate, here: str = "") -> list[str]:
     least, score = limits.min_quality, candidate.judged.score
     if least is not None and score < least:
         found.append(f"its quality is {100 * score:.1f} %, asked for: {100 * least:.4g} %")
-    return found
+    int8 = candidate.judged.int8
+    return found if int8 is None else [*found, *int8.faults]
 
 
 def chosen_by(limits: Budget, candidate: Candidate) -> float | None:

@@ -17,6 +17,7 @@ from compiler.parts import DonorParts, seam, stitch_part
 from compiler.seams import PLAIN, Seam
 from compiler.stitching import StitchShape
 from profilers.measurement import NORMAL_95
+from profilers.parts import Part
 from profilers.prediction import LatencyPredictor
 
 UNKNOWN_ERROR = 0.05
@@ -34,6 +35,25 @@ class Interval:
     def margin_us(self) -> float:
         """How far the upper end lies above the median."""
         return self.upper_us - self.median_us
+
+    def times(self, factor: float) -> "Interval":
+        """Both ends multiplied."""
+        return Interval(self.median_us * factor, self.upper_us * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """What predictions are corrected by.
+
+    Attributes:
+        median_us: what a stitch costs beyond its own layer, in microseconds; may be negative.
+        upper_us: the upper end of that.
+        int8: factor on the latency of blocks in int8.
+    """
+
+    median_us: float
+    upper_us: float
+    int8: float = 1.0
 
 
 def total(parts: Sequence[Interval]) -> Interval:
@@ -70,13 +90,18 @@ class LatencyModel:
         }
         self._donors = dict(donors)
 
-    def block(self, block: Block) -> Interval:
+    def block(self, block: Block, part: Part | None = None) -> Interval:
         """A block inside a network.
 
         Its margin is its share of its donor's, by latency: a whole donor keeps its own interval.
+
+        Args:
+            block: whose place in the donor counts.
+            part: what it costs; None: as the block in float does.
         """
         key = block.model, block.size
-        inside = self.predictor.term(self._parts[block.name]).total_us + self._outside(block)
+        known = self._parts[block.name] if part is None else part
+        inside = self.predictor.term(known).total_us + self._outside(block)
         whole = self.wholes.get(key)
         share = NORMAL_95 * self.error if whole is None else whole.margin_us / whole.median_us
         return Interval(inside, inside * (1.0 + share))
@@ -97,6 +122,10 @@ class LatencyModel:
         inside = self.predictor.term(part).total_us
         own = NORMAL_95 * self.predictor.alone.of(part).error_us
         return Interval(inside, inside + own + self._margin_us)
+
+    def part(self, block: Block) -> Part:
+        """The block in float as a part."""
+        return self._parts[block.name]
 
     def additivity_error(self, model: str, size: int) -> float:
         """By how much the plain sum of a donor's blocks exceeds the donor, as a share of it."""

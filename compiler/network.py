@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -13,17 +13,60 @@ from compiler.preprocessing import Preprocessing
 from compiler.stitching import Stitch, StitchShape
 from targets.errors import UsageError
 
+FLOAT, INT8 = "fp32", "int8"
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of one donor, from just after cut `start` to cut `end`."""
+    """A run of one donor, from just after cut `start` to cut `end`.
+
+    Attributes:
+        model: the donor.
+        start: the cut before it.
+        end: the cut behind it.
+        int8: the parts of it that are in 8-bit integers, each from a cut to a later one, in order;
+            two never touch. What is left is float.
+    """
 
     model: str
     start: str
     end: str
+    int8: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse parts that are one, or none."""
+        if any(start == end for start, end in self.int8):
+            raise UsageError(f"The segment {self} has an int8 part without blocks.")
+        if any(left[1] == right[0] for left, right in pairwise(self.int8)):
+            raise UsageError(f"The segment {self} has int8 parts that touch. Name them as one.")
+
+    @property
+    def pieces(self) -> tuple["Piece", ...]:
+        """The segment, split where precision changes, in order."""
+        found: list[Piece] = []
+        at = self.start
+        for start, end in self.int8:
+            if start != at:
+                found.append(Piece(self.model, at, start, FLOAT))
+            found.append(Piece(self.model, start, end, INT8))
+            at = end
+        if at != self.end:
+            found.append(Piece(self.model, at, self.end, FLOAT))
+        return tuple(found)
 
     def __str__(self) -> str:
-        return f"{self.model}[{self.start}..{self.end}]"
+        parts = ", ".join(f"{start}..{end}" for start, end in self.int8)
+        return f"{self.model}[{self.start}..{self.end}{', int8 ' if parts else ''}{parts}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a segment that has one precision."""
+
+    model: str
+    start: str
+    end: str
+    precision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +99,30 @@ class Blueprint:
     def donors(self) -> tuple[str, ...]:
         """Donors that lend a segment, each once, in order."""
         return tuple(dict.fromkeys(segment.model for segment in self.segments))
+
+    @property
+    def quantized(self) -> bool:
+        """Whether any part of it is in 8-bit integers."""
+        return any(segment.int8 for segment in self.segments)
+
+    @property
+    def int8(self) -> tuple[tuple[int, str, str], ...]:
+        """Its int8 parts: number of the segment, start, end."""
+        segments = enumerate(self.segments)
+        return tuple((index, *part) for index, segment in segments for part in segment.int8)
+
+    def with_int8(self, parts: Sequence[tuple[int, str, str]]) -> "Blueprint":
+        """The same network with these parts in int8, and no others."""
+        segments = tuple(
+            replace(segment, int8=tuple((a, b) for where, a, b in parts if where == index))
+            for index, segment in enumerate(self.segments)
+        )
+        return replace(self, segments=segments)
+
+    @property
+    def in_float(self) -> "Blueprint":
+        """The same network, all of it in float."""
+        return self.with_int8(())
 
     @staticmethod
     def pure(model: str, input_size: int) -> "Blueprint":
@@ -106,6 +173,8 @@ class Network(nn.Module):
 
 def build(blueprint: Blueprint, donors: Donors) -> Network:
     """Assemble the module; stitches are untrained until `compiler.tuning` has fitted them.
+
+    A module is float: int8 is a matter of `compiler.mixed`, which exports it.
 
     Raises:
         UnknownNameError: a donor or a cut is not there.

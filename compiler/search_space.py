@@ -15,9 +15,17 @@ from compiler.compatibility import StitchOption
 from compiler.constraints import ArcFacts, constrained
 from compiler.dissection import Block, Cut, Dissection
 from compiler.drop_model import FREE, DropModel
-from compiler.elsewhere import HERE, NO_RESIDUAL, Models, Residuals
+from compiler.elsewhere import HERE, NO_RESIDUAL, Correction, Models, Residuals
 from compiler.footprint import Calibration, Footprints
-from compiler.latency_model import Interval, LatencyModel, total
+from compiler.int8_offers import (
+    INT8_ERROR,
+    Int8Believed,
+    Int8Offer,
+    Int8Offers,
+    in_float,
+    in_int8,
+)
+from compiler.latency_model import Interval, LatencyModel, Residual, total
 from compiler.network import Blueprint, Segment
 from compiler.path_score import QualityOf, block_score, evened, rounded
 from compiler.problem import Amounts, Arc, CountLimit, Problem
@@ -44,12 +52,24 @@ class Space(Protocol):
         """The network that a path describes."""
         ...
 
-    def latency(self, arcs: Sequence[str], residual: Interval) -> Interval:
+    def latency(self, arcs: Sequence[str], residual: Correction) -> Interval:
         """The predicted latency of a path."""
         ...
 
-    def latency_on(self, target: str, arcs: Sequence[str], residual: Interval) -> Interval:
+    def latency_on(self, target: str, arcs: Sequence[str], residual: Correction) -> Interval:
         """The predicted latency of a path on another target."""
+        ...
+
+    def in_float(self, arcs: Sequence[str]) -> tuple[str, ...]:
+        """The same path with all blocks in float."""
+        ...
+
+    def int8_error(self, arcs: Sequence[str]) -> float:
+        """The predicted `int8_error` of a path, uncorrected."""
+        ...
+
+    def int8_latency(self, arcs: Sequence[str]) -> Interval:
+        """The predicted latency of a path's int8 blocks, uncorrected."""
         ...
 
     def stitches(self, arcs: Sequence[str]) -> tuple[StitchFeatures, ...]:
@@ -76,6 +96,7 @@ class SearchSpace:
         quality: QualityOf,
         calibration: Calibration | None = None,
         elsewhere: Models | None = None,
+        int8: Int8Offers | None = None,
     ) -> None:
         """Take the parts.
 
@@ -86,9 +107,11 @@ class SearchSpace:
             quality: measured quality of every uncut donor at every size.
             calibration: of memory and energy; None: nothing was measured of these.
             elsewhere: predicts what they cost on other targets; None: there are none.
+            int8: the blocks that may be in int8; None: none may.
         """
         self._dissections = {(d.name, d.input_size): d for d in dissections}
         self._options = tuple(options)
+        self.int8 = int8 or Int8Offers()
         self._models = {HERE: latency, **(elsewhere or {})}
         self._quality = quality
         self._footprints = Footprints(self._dissections, calibration or Calibration())
@@ -96,9 +119,12 @@ class SearchSpace:
         entered = {(o.target_model, o.size, o.target.name) for o in options}
         for dissection in dissections:
             for block in dissection.blocks:
-                self._steps[block.name] = block
+                arcs = [block.name]
                 if (block.model, block.size, block.start.name) in entered:
-                    self._steps[block.name + "^"] = block
+                    arcs.append(block.name + "^")
+                offered = block.name in self.int8.blocks
+                self._steps |= dict.fromkeys(arcs, block)
+                self._steps |= dict.fromkeys(map(in_int8, arcs if offered else ()), block)
         self._steps |= {option_id(option): option for option in options}
 
     @property
@@ -113,13 +139,20 @@ class SearchSpace:
             limits: what a network may cost.
             believed: what a stitch costs, in quality and beyond its own layer in latency.
         """
-        steps = self._steps.items()
-        residuals = {HERE: believed.residual, **dict(believed.elsewhere)}
-        arcs = tuple(self._arc(name, step, believed.drops, residuals) for name, step in steps)
+        steps = [(name, step) for name, step in self._steps.items() if self._offers(name)]
+        residuals: Residuals = {HERE: believed.here, **dict(believed.elsewhere)}
+        arcs = tuple(self._arc(name, step, believed, residuals) for name, step in steps)
         problem = Problem("maximize", SOURCE, SINK, arcs)
         wants_memory = limits.memory_bytes is not None
-        facts = {name: self._facts(step, wants_memory) for name, step in steps}
-        return constrained(problem, limits, facts)
+        facts = {name: self._facts(name, step, wants_memory) for name, step in steps}
+        made = constrained(problem, limits, facts)
+        if not self.int8.blocks or self.int8.instead:
+            return made
+        return replace(made, limits=(*made.limits, (INT8_ERROR, believed.int8.limit)))
+
+    def _offers(self, name: str) -> bool:
+        """Whether an arc may be taken: a block that is to be in int8 is not offered in float."""
+        return not self.int8.instead or in_int8(name) not in self._steps
 
     def by_similarity(self, limits: Budget, believed: Believed) -> Problem:
         """The assembly program, scored by how alike the activations are that stitches join.
@@ -168,24 +201,38 @@ class SearchSpace:
     def blueprint(self, arcs: Sequence[str]) -> Blueprint:
         """The network that a path describes: runs of neighbouring blocks become segments."""
         segments: list[Segment] = []
-        run: list[Block] = []
-        for _, step in self.steps(arcs):
+        run: list[tuple[str, Block]] = []
+        for name, step in self.steps(arcs):
             if isinstance(step, Block):
-                run.append(step)
+                run.append((name, step))
             else:
                 segments.append(_segment(run))
                 run = []
         segments.append(_segment(run))
-        return Blueprint(run[0].size, tuple(segments))
+        return Blueprint(run[0][1].size, tuple(segments))
 
-    def latency(self, arcs: Sequence[str], residual: Interval) -> Interval:
+    def in_float(self, arcs: Sequence[str]) -> tuple[str, ...]:
+        """The same path with all blocks in float."""
+        return tuple(map(in_float, arcs))
+
+    def int8_error(self, arcs: Sequence[str]) -> float:
+        """The predicted `int8_error` of a path, uncorrected."""
+        return fsum(self.int8.blocks[step.name].loss.error for _, step in self._in_int8(arcs))
+
+    def int8_latency(self, arcs: Sequence[str]) -> Interval:
+        """The predicted latency of a path's int8 blocks, uncorrected."""
+        model = self._models[HERE]
+        found = [self._interval(model, n, s, NO_RESIDUAL) for n, s in self._in_int8(arcs)]
+        return total(found)
+
+    def latency(self, arcs: Sequence[str], residual: Correction) -> Interval:
         """The predicted latency of a path."""
         return self.latency_on(HERE, arcs, residual)
 
-    def latency_on(self, target: str, arcs: Sequence[str], residual: Interval) -> Interval:
+    def latency_on(self, target: str, arcs: Sequence[str], residual: Correction) -> Interval:
         """The predicted latency of a path on another target."""
         model = self._models[target]
-        return total([_interval(model, step, residual) for _, step in self.steps(arcs)])
+        return total([self._interval(model, *step, residual) for step in self.steps(arcs)])
 
     def stitches(self, arcs: Sequence[str]) -> tuple[StitchFeatures, ...]:
         """What is known of the path's stitches, in order."""
@@ -198,60 +245,98 @@ class SearchSpace:
 
     def expected(self, arcs: Sequence[str], drops: DropModel) -> float:
         """The path's quality as far as it can be told without building it."""
-        return fsum(self._score(step, drops) for _, step in self.steps(arcs))
+        return fsum(self._score(name, step, drops) for name, step in self.steps(arcs))
 
-    def _arc(self, name: str, step: Step, drops: DropModel, residuals: Residuals) -> Arc:
-        score = self._score(step, drops)
+    def _in_int8(self, arcs: Sequence[str]) -> list[tuple[str, Block]]:
+        steps = self.steps(arcs)
+        return [(n, s) for n, s in steps if isinstance(s, Block) and in_float(n) != n]
+
+    def _offer(self, name: str, step: Step) -> Int8Offer | None:
+        """What is known of an arc in int8; None: it is another."""
+        if isinstance(step, Block) and in_float(name) != name:
+            return self.int8.blocks[step.name]
+        return None
+
+    def _arc(self, name: str, step: Step, believed: Believed, residuals: Residuals) -> Arc:
+        score = self._score(name, step, believed.drops)
         if isinstance(step, Block):
             tail = _node(step.model, step.size, step.start) + "^" * name.endswith("^")
             head = _node(step.model, step.size, step.end)
         else:
             tail = _node(step.source_model, step.size, step.source)
             head = _node(step.target_model, step.size, step.target) + "^"
-        return Arc(name, tail, head, score, self._costs(step, residuals))
+        return Arc(name, tail, head, score, self._costs(name, step, residuals, believed.int8))
 
-    def _costs(self, step: Step, residuals: Residuals) -> Amounts:
+    def _costs(self, name: str, step: Step, residuals: Residuals, int8: Int8Believed) -> Amounts:
         counted = step if isinstance(step, Block) else step.shape
-        latencies = self._latencies(step, residuals)
+        latencies = self._latencies(name, step, residuals)
+        offer = self._offer(name, step)
         energy = self._footprints.energy_j(step, latencies[0][1])
         return (
             *latencies,
             ("params", float(counted.params)),
             ("macs", float(counted.macs)),
             ("stitches", float(isinstance(step, StitchOption))),
-            ("weight_bytes", float(self._footprints.weight_bytes(step))),
+            ("weight_bytes", float(self._weight_bytes(name, step))),
             *(() if energy is None else (("energy_j", energy),)),
+            *(() if offer is None else ((INT8_ERROR, _error(offer, step, int8)),)),
         )
 
-    def _latencies(self, step: Step, residuals: Residuals) -> list[tuple[str, float]]:
+    def _interval(
+        self, model: LatencyModel, name: str, step: Step, residual: Correction
+    ) -> Interval:
+        if not isinstance(step, Block):
+            layer = model.stitch(step.shape, model.seam(step))
+            return Interval(
+                max(0.0, layer.median_us + residual.median_us),
+                max(0.0, layer.upper_us + residual.upper_us),
+            )
+        offer = self._offer(name, step)
+        if offer is None:
+            return model.block(step)
+        factor = residual.int8 if isinstance(residual, Residual) else 1.0
+        return model.block(step, offer.part).times(self.int8.latency * factor)
+
+    def _weight_bytes(self, name: str, step: Step) -> int:
+        offer, in_float = self._offer(name, step), self._footprints.weight_bytes(step)
+        return in_float if offer is None else max(0, in_float + offer.loss.weight_bytes)
+
+    def _latencies(self, name: str, step: Step, residuals: Residuals) -> list[tuple[str, float]]:
         """The upper end on every target, the one searched for first, by resource."""
         return [
             (
                 LATENCY if target == HERE else latency_on(target),
-                _interval(model, step, residuals.get(target, NO_RESIDUAL)).upper_us,
+                self._interval(model, name, step, residuals.get(target, NO_RESIDUAL)).upper_us,
             )
             for target, model in self._models.items()
         ]
 
-    def _facts(self, step: Step, wants_memory: bool) -> ArcFacts:
+    def _facts(self, name: str, step: Step, wants_memory: bool) -> ArcFacts:
         held, passing = 0.0, 0.0
         if wants_memory:
             held, passing = (
-                self._footprints.held_bytes(step),
+                self._footprints.held_bytes(step, self._weight_bytes(name, step)),
                 self._footprints.passing_bytes(step),
             )
         if isinstance(step, Block):
             return ArcFacts(step.model, held, passing)
         return ArcFacts(None, held, passing, (step.source_model, step.target_model))
 
-    def _score(self, step: Step, drops: DropModel) -> float:
+    def _score(self, name: str, step: Step, drops: DropModel) -> float:
         if isinstance(step, Block):
-            return block_score(step, self._quality)
+            score = block_score(step, self._quality)
+            quantized = self._offer(name, step) is not None
+            return rounded(score - self.int8.drop(step.name)) if quantized else score
         return rounded(evened(step, self._quality) - drops.drop(StitchFeatures.of(step)))
 
 
 def _similarity(step: Step) -> float:
     return rounded(step.similarity) if isinstance(step, StitchOption) else 0.0
+
+
+def _error(offer: Int8Offer, step: Step, int8: Int8Believed) -> float:
+    assert isinstance(step, Block), "a stitch is float"
+    return offer.loss.error * int8.error(step.model)
 
 
 def option_id(option: StitchOption) -> str:
@@ -262,21 +347,21 @@ def option_id(option: StitchOption) -> str:
     )
 
 
-def _interval(model: LatencyModel, step: Step, residual: Interval) -> Interval:
-    if isinstance(step, Block):
-        return model.block(step)
-    layer = model.stitch(step.shape, model.seam(step))
-    return Interval(
-        max(0.0, layer.median_us + residual.median_us),
-        max(0.0, layer.upper_us + residual.upper_us),
-    )
-
-
 def _node(model: str, size: int, cut: Cut) -> str:
     if cut.depth == 0.0:
         return SOURCE
     return SINK if cut.depth == 1.0 else f"{model}@{size}/{cut.name}"
 
 
-def _segment(run: Sequence[Block]) -> Segment:
-    return Segment(run[0].model, run[0].start.name, run[-1].end.name)
+def _segment(run: Sequence[tuple[str, Block]]) -> Segment:
+    """Neighbouring blocks of a donor, with those of them that are in int8."""
+    int8: list[tuple[str, str]] = []
+    for name, block in run:
+        if in_float(name) == name:
+            continue
+        if int8 and int8[-1][1] == block.start.name:
+            int8[-1] = int8[-1][0], block.end.name
+        else:
+            int8.append((block.start.name, block.end.name))
+    first, last = run[0][1], run[-1][1]
+    return Segment(first.model, first.start.name, last.end.name, tuple(int8))

@@ -63,7 +63,10 @@ class Tries:
             parts: what else the search's answers depend on.
         """
         problem = self._space.problem(limits, self._belief.now)
-        asked = limits, effort.per_round, repr(self._belief), problem.to_json(), parts
+        asked: tuple[object, ...] = (
+            *(limits, effort.per_round, repr(self._belief), problem.to_json(), parts),
+            *((self._belief.int8,) if self._belief.int8 else ()),
+        )
         self._journal = self._journals(digest(*asked))
         self._watch = Watch(effort.seconds)
         if self._journal.seconds:
@@ -136,7 +139,7 @@ class Tries:
         there = [target for target, _ in candidate.elsewhere]
         trial = Trial(
             assembly,
-            self._space.latency(arcs, believed.residual),
+            self._space.latency(arcs, believed.here),
             self._space.expected(arcs, believed.drops),
             candidate,
             within=keeps(limits, candidate),

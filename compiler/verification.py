@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.backend import Engine
-from compiler.candidates import INPUT_NAME
 from compiler.design import DesignedNetwork
+from compiler.export import INPUT_NAME
 from compiler.images import ImageSet
 from compiler.quality import Logits, logits
 from compiler.views import Views

@@ -17,13 +17,11 @@ from compiler.chains import (
 )
 from compiler.compatibility import Rule
 from compiler.export import GRAPHS
-from compiler.network import Blueprint
+from compiler.network import FLOAT, INT8, Blueprint
 from compiler.parts import DonorParts, Parts
 from compiler.progress import Progress, counter
 from compiler.stitching import StitchShape
 from profilers.spread import spread
-
-FLOAT, INT8 = "fp32", "int8"
 
 Make = Callable[[], ExportedModel]
 

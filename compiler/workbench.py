@@ -10,16 +10,21 @@ from torch import Tensor
 from compiler.belief import Belief
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
-from compiler.candidates import Candidates, Judged, Photographs
+from compiler.candidates import Candidates, Photographs
 from compiler.closed_loop import ClosedLoop
 from compiler.compatibility import PairRule, Rule, StitchOption, stitch_options
+from compiler.dissection import Dissection
 from compiler.donors import Donors
 from compiler.export import GRAPHS, TOOLCHAIN
 from compiler.footprint import calibrated
+from compiler.int8_bench import Int8Bench
+from compiler.int8_judge import Int8Judge
+from compiler.int8_offers import Int8Offers
 from compiler.journal import Journal
+from compiler.judged import MAX_DROP, Judged
 from compiler.judged_stitches import JudgedStitches
 from compiler.latency_model import LatencyModel
-from compiler.network import Blueprint
+from compiler.network import FLOAT, INT8, Blueprint
 from compiler.path_score import QualityOf
 from compiler.preprocessing import Preprocessing
 from compiler.progress import Progress
@@ -27,7 +32,7 @@ from compiler.search_space import SearchSpace
 from compiler.similarity_table import SimilarityTable
 from compiler.stitch_judge import StitchJudge
 from compiler.views import Views
-from compiler.wanted import INT8, Wanted
+from compiler.wanted import Wanted
 from compiler.zoo import Zoo
 from compiler.zoo_profile import ZooProfile
 from compiler.zoo_similarity import zoo_similarity
@@ -57,6 +62,8 @@ class Settings:
         rule: which pairs of cuts a stitch may join.
         fresh: measure blocks anew even if the store has them.
         budget_seconds: time to measure blocks in; None: all the time that it takes.
+        precision: of networks: fp32, int8 wherever there is an int8 form, or auto: as is best.
+        max_drop: most score that int8 may cost a network, as a share.
     """
 
     home: Path
@@ -66,6 +73,8 @@ class Settings:
     rule: Rule = _RULE
     fresh: bool = False
     budget_seconds: float | None = None
+    precision: str = FLOAT
+    max_drop: float = MAX_DROP
 
 
 class Workbench:
@@ -98,6 +107,11 @@ class Workbench:
         if self._photographs is None:
             raise DataError("This step needs photographs and none were given. Name some by --data.")
         return self._photographs
+
+    @property
+    def has_photographs(self) -> bool:
+        """Whether any were given: a plan does without."""
+        return self._photographs is not None
 
     @cached_property
     def elsewhere(self) -> tuple["Workbench", ...]:
@@ -188,6 +202,7 @@ class Workbench:
             self.settings.whole_protocol,
             self.reference,
             self._targets,
+            self.settings.max_drop,
         )
 
     @cached_property
@@ -217,14 +232,37 @@ class Workbench:
         """The networks that can be assembled."""
         self._check_classes()
         latency, quality = self.latency_model, self.donor_quality
-        dissections = [
-            self.donors.dissection(name, size)
-            for size in self.settings.sizes
-            for name in self.donors.names
-        ]
         calibration = calibrated(self.wanted, self.table)
         elsewhere = {str(bench.target): bench.latency_model for bench in self.elsewhere}
-        return SearchSpace(dissections, self.options, latency, quality, calibration, elsewhere)
+        return SearchSpace(
+            self._dissections,
+            self.options,
+            latency,
+            quality,
+            calibration,
+            elsewhere,
+            self.int8_offers,
+        )
+
+    @property
+    def _dissections(self) -> list[Dissection]:
+        """Every donor at every input size."""
+        sizes, names = self.settings.sizes, self.donors.names
+        return [self.donors.dissection(name, size) for size in sizes for name in names]
+
+    @cached_property
+    def int8(self) -> Int8Bench:
+        """Judges blocks in int8; needs a profile."""
+        judge = Int8Judge(self.exports, self.photographs, self.cache, self.target)
+        return Int8Bench(self._dissections, self.wanted, self.table, self.latency_model, judge)
+
+    @cached_property
+    def int8_offers(self) -> Int8Offers | None:
+        """The blocks that networks may have in int8; None: they are asked for in float."""
+        asked = self.settings.precision
+        if asked == FLOAT:
+            return None
+        return self.int8.offers(asked == INT8, self.progress)
 
     @cached_property
     def similarity(self) -> SimilarityTable:

@@ -205,6 +205,7 @@ def _alone(wanted: Wanted, table: CostTable) -> dict[str, Cost]:
     """What was measured of parts alone, by `Part.key`."""
     found = {part.key: part.key for donor in wanted.donors.values() for part in donor.chain}
     found |= {stitch_part(shape).key: key for shape, key in wanted.stitches.items()}
+    found |= {key: key for donor in wanted.int8.values() for key in donor.blocks.values()}
     return {part: Cost.of(table.costs[key]) for part, key in found.items() if key in table.costs}
 
 

@@ -92,15 +92,22 @@ def _fill(
     shutil.copyfile(Path(__file__).parent / "run_template.py", folder / "run.py")
     _text(folder / "labels.txt", "".join(f"{name}\n" for name in _labels(candidate)))
     _text(folder / "assembly.json", _assembly(built, bench))
-    _text(folder / "verify.json", json.dumps(asdict(built.verification), indent=2) + "\n")
     if isinstance(built, Built) and built.dery:
         _text(folder / PARTITION, built.dery.partition.to_json())
     _text(folder / LOCK, lock_text(built, request, options, bench))
     papers = describe(built, request, options, bench)
+    _text(folder / "verify.json", json.dumps(_verify(built, papers), indent=2) + "\n")
     _text(folder / "report.html", report_html(papers))
     papers = replace(papers, files=_hashes(folder))
     (folder / manifest.NAME).write_bytes(papers.to_json())
     return papers
+
+
+def _verify(built: AnyBuilt, papers: manifest.Manifest) -> dict[str, object]:
+    """The verification, and the precision of every piece where some are in int8."""
+    found = asdict(built.verification)
+    pieces = papers.precision.pieces if papers.precision else ()
+    return {**found, "pieces": list(map(asdict, pieces))} if pieces else found
 
 
 def _text(path: Path, content: str) -> None:

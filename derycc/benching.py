@@ -11,7 +11,6 @@ from backends.backend import Array
 from backends.model import ExportedModel, TensorSpec
 from backends.registry import get_backend
 from compiler.cache import digest
-from compiler.candidates import INPUT_NAME, OUTPUT_NAME
 from compiler.contestants import (
     PEER_NAMES,
     TORCH,
@@ -21,7 +20,7 @@ from compiler.contestants import (
     write_contestant,
 )
 from compiler.design import DesignedNetwork
-from compiler.export import export
+from compiler.export import INPUT_NAME, OUTPUT_NAME, export
 from compiler.folding import fold
 from compiler.progress import Progress
 from compiler.torch_engines import save_program

@@ -20,6 +20,8 @@ from compiler.trial import Trial, ranked
 from compiler.verification import Verification, verify
 from compiler.workbench import Workbench
 from derycc.also import Also
+from derycc.int8_gate import verified_int8
+from derycc.precision import AUTO
 from targets.amounts import amount_text, enough_text
 from targets.budget import Budget, Latency, LatencyShare, parse_latency
 from targets.errors import BudgetMissedError, UsageError, VerificationError
@@ -124,7 +126,7 @@ def budget_us(text: str, bench: Workbench) -> float:
 def _share_us(share: LatencyShare, bench: Workbench) -> float:
     model = bench.zoo.find(share.model)
     key = model.name, model.preprocessing.input_size
-    if not _profiled(share, bench) or key not in bench.latency_model.wholes:
+    if not profiled(share, bench) or key not in bench.latency_model.wholes:
         return measured_share_us(share, bench)
     return share.share * bench.latency_model.wholes[key].median_us
 
@@ -136,7 +138,7 @@ def measured_share_us(share: LatencyShare, bench: Workbench) -> float:
     return share.share * bench.candidates.make(donor).latency.median_us
 
 
-def _profiled(share: LatencyShare, bench: Workbench) -> bool:
+def profiled(share: LatencyShare, bench: Workbench) -> bool:
     """Whether a profile measures the donor at its own input size, which a share counts from."""
     model = bench.zoo.find(share.model)
     return (model.name, model.preprocessing.input_size) in bench.wanted.donors
@@ -211,10 +213,41 @@ def choose(
     Where one does not, the search goes on: it no longer stands against what is still promised. And
     where the second measurement makes another one the best, that one is measured anew, too.
 
+    A network with int8 blocks that does not pass its verification makes way for the next best, too.
+
     Raises:
         InfeasibleError, BudgetMissedError, VerificationError: as `build`.
     """
-    found = loop.search(bounds, effort)
+    found = _settled(loop, loop.search(bounds, effort), bounds, effort, bench)
+    mixed = any(trial.candidate.blueprint.quantized for trial in found.searched.trials)
+    if found.built is None and mixed and bench.settings.precision == AUTO:
+        # None that has blocks in int8 may be used: the best in float may.
+        assert isinstance(loop, ClosedLoop), "no score puts blocks in int8"
+        more = loop.in_float(bounds, effort, found.searched.trials)
+        found = replace(_settled(loop, more, bounds, effort, bench), fault=found.fault)
+    if found.built is not None:
+        return found.built
+    loop.forget()
+    raise found.fault or BudgetMissedError(_missed(bounds, found.searched, str(bench.target)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What came of a search: a network that is kept, or all that were tried."""
+
+    searched: Searched
+    built: Built | None = None
+    fault: VerificationError | None = None
+
+
+def _settled(
+    loop: ClosedLoop | ScoredSearch,
+    found: Searched,
+    bounds: Budget,
+    effort: Effort,
+    bench: Workbench,
+) -> _Settled:
+    fault: VerificationError | None = None
     while found.trials[0].within:
         best = loop.confirm(found.trials[0], bounds)
         trials = ranked(best, *found.trials[1:])
@@ -224,9 +257,14 @@ def choose(
             found = replace(found, trials=trials)
         else:
             found = replace(found, trials=(best, *found.trials[1:]))
-            return _built(loop, found, bounds, bench)
-    loop.forget()
-    raise BudgetMissedError(_missed(bounds, found, str(bench.target)))
+            try:
+                return _Settled(found, _built(loop, found, bounds, bench))
+            except VerificationError as error:
+                if isinstance(loop, ScoredSearch) or not best.candidate.blueprint.quantized:
+                    raise
+                fault = error
+            found = loop.search(bounds, effort, ranked(loop.reject(best), *found.trials[1:]))
+    return _Settled(found, fault=fault)
 
 
 def _built(
@@ -234,8 +272,8 @@ def _built(
 ) -> Built:
     """The best of a search, verified and certified."""
     best = found.trials[0]
-    certificate = loop.certificate(found, best, bounds)
     verification, *others = (verified(best.candidate, one) for one in bench.everywhere)
+    certificate = loop.certificate(found, best, bounds)
     names = (str(there.target) for there in bench.elsewhere)
     return Built(
         bounds.latency_us,
@@ -257,6 +295,8 @@ def verified(candidate: Candidate, bench: Workbench) -> Verification:
     with get_backend(bench.target.backend).compile(candidate.model, bench.target) as engine:
         verification = verify(network, engine, images)
     bench.progress.finish()
+    if isinstance(candidate.design, Blueprint) and candidate.design.quantized:
+        return verified_int8(verification, candidate.design, bench)
     if not verification.passed:
         raise VerificationError(_failed(verification, str(bench.target)))
     return verification
@@ -310,7 +350,7 @@ def out_folder(out: Path | None, request: Request, home: Path, bench: Workbench)
     if out is not None:
         return out
     mode = " dery" if request.dery else "" if request.score == QUALITY else f" {request.score}"
-    asked = f"{bench.target} {_asked(request)}{mode}"
+    asked = f"{bench.target} {asked_text(request)}{mode}"
     return home / "builds" / folder_name(asked)
 
 
@@ -319,7 +359,7 @@ def folder_name(text: str) -> str:
     return "-".join("".join(c if c.isalnum() or c == "." else " " for c in text).split())
 
 
-def _asked(request: Request) -> str:
+def asked_text(request: Request) -> str:
     """The budgets in words."""
     asked = request.budget
     counts = {"params": asked.params, "MACs": asked.macs}
@@ -329,62 +369,3 @@ def _asked(request: Request) -> str:
     others = replace(asked, stitches=None, params=None, macs=None)
     words += asked_for(others)
     return ", ".join([*words, *(f"no licence {text}" for text in request.licences)])
-
-
-def plan(request: Request, bench: Workbench, folder: Path) -> list[str]:
-    """What a build would do; measures nothing."""
-    for text in request.latencies:
-        parsed = None if text is None else parse_latency(text)
-        if isinstance(parsed, LatencyShare):
-            bench.zoo.find(parsed.model)
-    excluded = named(request, bench).excluded
-    lines = [
-        f"Target {bench.target}, budget {_asked(request)}, at most {request.budget.stitches} "
-        f"stitches, "
-        f"input sizes {', '.join(map(str, bench.settings.sizes))} px.",
-        f"Donors: {', '.join(name for name in bench.zoo.names if name not in excluded)}.",
-    ]
-    for text, one in zip(request.latencies, bench.everywhere, strict=True):
-        where = f"On {one.target}: " if request.also else ""
-        lines.append(where + _to_measure(text, one))
-    if request.dery is not None:
-        lines.append(_dery_plan(request.dery))
-    elif request.score != QUALITY:
-        lines.append(f"Networks would be chosen by {request.score}, not by expected quality.")
-    lines.append(_effort_plan(request.effort))
-    lines.append(f"Would write {folder}. Nothing was built (--dry-run).")
-    return lines
-
-
-def _to_measure(text: str | None, bench: Workbench) -> str:
-    """What is still to be measured on a target, and the budget there if that is known."""
-    missing = bench.profile.plan(bench.wanted)
-    if missing.to_measure:
-        return (
-            f"Would first measure {missing.to_measure} models, at most "
-            f"{missing.estimated_seconds:.0f} s (derycc profile does the same)."
-        )
-    if text is None:
-        return "Everything is measured."
-    parsed = parse_latency(text)
-    if isinstance(parsed, Latency) or _profiled(parsed, bench):
-        asked = budget_us(text, bench)
-        return f"Everything is measured; the budget is {asked / 1000:.2f} ms."
-    return f"Would first measure {parsed.model} at its own input size for the budget."
-
-
-def _effort_plan(effort: Effort) -> str:
-    time = (
-        ""
-        if effort.seconds is None
-        else f", and begin none that is not expected to be finished after {effort.seconds:.4g} s"
-    )
-    return f"Would build and measure at most {effort.candidates} candidates{time}."
-
-
-def _dery_plan(dery: DerySettings) -> str:
-    return (
-        f"DeRy mode: would compare the donors on the photographs, cut each into {dery.k} blocks, "
-        f"group these into {dery.k} equivalence sets, and take one block of each by {dery.score}. "
-        "Which stitches are measured depends on the sets."
-    )

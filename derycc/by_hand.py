@@ -4,7 +4,7 @@ It goes the way of a network that a search found: built and fitted as far as tha
 judged on photographs, measured whole, and verified. Only nothing is searched for or predicted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from compiler.candidates import Candidate
 from compiler.design import design_of
 from compiler.donors import Donors
+from compiler.network import INT8, Blueprint
 from compiler.progress import Progress
 from compiler.recipe import Recipe
 from compiler.recipe_plan import plan_recipe
@@ -21,6 +22,7 @@ from compiler.workbench import Workbench
 from derycc.building import measured_share_us, verified
 from derycc.console import milliseconds
 from derycc.manifest_asked import Replayed
+from derycc.precision import with_precision
 from derycc.session import Options, make_home, open_workbench
 from targets.budget import Latency, parse_latency
 from targets.errors import BudgetMissedError
@@ -77,15 +79,32 @@ def open_recipe_bench(
         yield named, bench
 
 
-def build_by_hand(recipe: Recipe, request: HandRequest, bench: Workbench) -> HandBuilt:
+def build_by_hand(
+    recipe: Recipe,
+    request: HandRequest,
+    bench: Workbench,
+    int8: Sequence[tuple[int, str, str]] = (),
+) -> HandBuilt:
     """Build, judge, measure and verify a recipe's network.
 
+    Args:
+        recipe: the network.
+        request: what it is asked to keep.
+        bench: its donors.
+        int8: its parts in int8, as a lock has them.
+
     Raises:
+        UsageError: the target does not run int8.
         BudgetMissedError: there is a budget, and the upper end of the measured latency is above.
         VerificationError: the engine does not compute what the network computes.
     """
     bench.progress.start("building and measuring the network of the recipe", None)
-    candidate = bench.candidates.confirm(design_of(recipe, bench.donors))
+    design = design_of(recipe, bench.donors)
+    if int8:
+        with_precision(bench.target, INT8)
+        assert isinstance(design, Blueprint), "only a search puts blocks in int8"
+        design = design.with_int8(int8)
+    candidate = bench.candidates.confirm(design)
     bench.progress.finish()
     limit = None if request.latency is None else _budget_us(request.latency, bench)
     if limit is not None and candidate.latency.upper_us > limit:

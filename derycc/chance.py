@@ -2,7 +2,7 @@
 
 from scipy.stats import beta
 
-from compiler.candidates import Judged
+from compiler.judged import Judged
 from compiler.quality import Quality
 
 ONE_SIDE = 0.025

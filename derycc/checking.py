@@ -162,7 +162,8 @@ def verify_build(folder: Path, options: Options, progress: Progress) -> Verifica
     for target in targets:
         progress.start(f"verifying on {target} with {len(images)} photographs", None)
         with get_backend(target.backend).compile(model, target) as engine:
-            found.append(verify(network, engine, images))
+            verification = verify(network, engine, images)
+        found.append(replace(verification, gate=manifest.verified.gate))
         progress.finish()
     return min(found, key=lambda one: (one.passed, one.cosine))
 

@@ -14,6 +14,8 @@ from compiler.dery_space import DerySpace, joints_of
 from compiler.drop_model import TERMS, DropModel
 from compiler.equivalence import Partition
 from compiler.explanation import Explainer, Explanation
+from compiler.int8_offers import Int8Believed
+from compiler.judged import MAX_DROP
 from compiler.latency_model import Interval
 from compiler.progress import Progress
 from compiler.scored_search import SimilaritySpace
@@ -137,6 +139,8 @@ def _opened(
         quick=session.quick,
         store=store,
         also=tuple(one.target for one in papers.targets[1:]),
+        precision=session.precision,
+        max_drop=MAX_DROP if session.max_drop is None else session.max_drop,
     )
     with open_workbench(options, progress) as bench:
         missing = sum(len(one.profile.unmeasured(one.wanted.keys)) for one in bench.everywhere)
@@ -179,6 +183,9 @@ def _believed(beliefs: Beliefs) -> Believed:
         Interval(beliefs.stitch_us, beliefs.stitch_upper_us),
         tuple(sorted(beliefs.excess.items())),
         tuple((target, Interval(*ends)) for target, ends in sorted(beliefs.elsewhere.items())),
+        Int8Believed(
+            beliefs.int8_latency, tuple(sorted(beliefs.int8_errors.items())), beliefs.int8_barred
+        ),
     )
 
 

@@ -122,7 +122,7 @@ def _row(point: FrontPoint, bench: Workbench, belief: Belief) -> FrontRow:
     arcs, space = point.assembly.arcs, bench.space
     return FrontRow(
         limit_us=point.limit,
-        latency=space.latency(arcs, belief.residual),
+        latency=space.latency(arcs, belief.here),
         quality=space.expected(arcs, belief.drops),
         network=space.blueprint(arcs),
         proven=point.assembly.status == "optimal",

@@ -22,7 +22,14 @@ from derycc.options import (
     ViewCount,
     ZooText,
 )
-from targets.budget import Budget, parse_bytes, parse_count, parse_energy, parse_quality
+from targets.budget import (
+    Budget,
+    parse_bytes,
+    parse_count,
+    parse_drop,
+    parse_energy,
+    parse_quality,
+)
 
 if TYPE_CHECKING:
     from derycc.session import Options
@@ -86,6 +93,42 @@ class SweepSpending(Spending):
     """The same for every budget of a sweep."""
 
     candidates: CandidateCount = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Precisions:
+    """What networks may be in, as the user wrote it."""
+
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="fp32; int8: every block that has an int8 form; or auto: int8 where that is best "
+            "and keeps the answers.",
+        ),
+    ] = "fp32"
+    max_drop: Annotated[
+        str,
+        typer.Option("--max-drop", help="Most score that int8 may cost a network, e.g. 1%."),
+    ] = "1%"
+
+    def of(self, options: "Options", mode: str = "normal", score: str | None = None) -> "Options":
+        """The options of a session with these, in a mode of `derycc build`, by a score.
+
+        Raises:
+            UsageError: a text cannot be read, or nothing here runs that precision.
+        """
+        from derycc.precision import check_mode, check_precision
+
+        check_precision(self.precision)
+        check_mode(mode, score, self.given)
+        return replace(options, precision=self.precision, max_drop=parse_drop(self.max_drop))
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options that were given, as they are written."""
+        said = {"--precision": self.precision != "fp32", "--max-drop": self.max_drop != "1%"}
+        return tuple(name for name, given in said.items() if given)
 
 
 Texts = list[str] | None

@@ -18,6 +18,8 @@ from pydantic.dataclasses import dataclass
 
 from compiler.candidates import Candidate
 from compiler.formats import checked_content, first_fault, read_text
+from compiler.judged import MAX_DROP
+from compiler.network import Blueprint
 from compiler.recipe import Recipe
 from compiler.recipe_network import SEED
 from compiler.workbench import Workbench
@@ -44,6 +46,8 @@ class Lock:
         images: digest of the photographs.
         recipe: the network.
         model_sha256: of its model.onnx.
+        int8: its parts in int8: number of the segment, start, end.
+        max_drop: most score that these might cost it.
     """
 
     versions: dict[str, str]
@@ -52,6 +56,8 @@ class Lock:
     images: str
     recipe: dict[str, Any]
     model_sha256: str
+    int8: tuple[tuple[int, str, str], ...] = ()
+    max_drop: float = MAX_DROP
 
     def network(self, where: str) -> Recipe:
         """The network as a recipe."""
@@ -100,7 +106,7 @@ class Lock:
 def lock_text(built: AnyBuilt, request: AnyRequest, options: Options, bench: Workbench) -> str:
     """What `derycc.lock` of a build holds."""
     searched = isinstance(built, Built)
-    content = {
+    content: dict[str, object] = {
         "format": FORMAT,
         "versions": versions(),
         "target": str(bench.target),
@@ -121,6 +127,9 @@ def lock_text(built: AnyBuilt, request: AnyRequest, options: Options, bench: Wor
         "recipe": built_recipe(built, bench).content(),
         "model_sha256": hashlib.sha256(built.candidate.model.onnx).hexdigest(),
     }
+    design = built.candidate.design
+    if isinstance(design, Blueprint) and design.quantized:
+        content |= {"int8": design.int8, "max_drop": bench.settings.max_drop}
     return json.dumps(content, indent=2) + "\n"
 
 

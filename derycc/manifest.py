@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from compiler.certificate import Certificate
 from derycc.manifest_asked import Beliefs, Choice, Constraint, Demands, Replayed, Session
 from derycc.manifest_loop import Round
+from derycc.manifest_precision import Precision
 from derycc.manifest_targets import OnTarget
 from targets.errors import UsageError
 
@@ -274,6 +275,8 @@ class Manifest:
         choice: what the network was chosen by; None: in DeRy mode (`dery` tells it), for the least
             latency, in earlier builds, and where nothing was searched for.
         replayed: how it compares with the lock it was built from; None: it was not built from one.
+        precision: of a network with int8 parts; None: all of it is in fp32.
+        int8: what the search could put in int8, in words; None: it was not asked to.
     """
 
     format: str
@@ -304,6 +307,8 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     choice: Choice | None = None
     replayed: Replayed | None = None
+    precision: Precision | None = None
+    int8: str | None = None
 
     def to_json(self) -> bytes:
         """As it is written to `manifest.json`."""

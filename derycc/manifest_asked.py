@@ -56,6 +56,8 @@ class Session:
         quick: whether it measured with the quick protocol.
         data: folder or file of the photographs; None: the demo photographs.
         judge_data: photographs that judged; None: half of `data`.
+        precision: what networks were asked for in.
+        max_drop: most score that int8 might cost; None where there was none.
     """
 
     sizes: tuple[int, ...]
@@ -63,6 +65,8 @@ class Session:
     quick: bool
     data: str | None
     judge_data: str | None
+    precision: str = "fp32"
+    max_drop: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,9 @@ class Beliefs:
         drop_weights: quality that a stitch costs, by term of the drop model; empty in old builds.
         drop_error: mean absolute error of the drops of those networks, each left out of the fit;
             None where it is not known.
+        int8_latency: factor on the latency of int8 blocks.
+        int8_errors: factors on their errors, by donor.
+        int8_barred: whether none could be chosen any more.
     """
 
     drop_slope: float | None
@@ -90,6 +97,9 @@ class Beliefs:
     elsewhere: dict[str, tuple[float, float]] = field(default_factory=dict)
     drop_weights: dict[str, float] = field(default_factory=dict)
     drop_error: float | None = None
+    int8_latency: float = 1.0
+    int8_errors: dict[str, float] = field(default_factory=dict)
+    int8_barred: bool = False
 
 
 @dataclass(frozen=True, slots=True)

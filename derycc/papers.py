@@ -19,6 +19,7 @@ from derycc.doctor import REQUIRED
 from derycc.manifest_asked import Choice
 from derycc.papers_asked import beliefs, constraints, demands, session
 from derycc.papers_loop import rounds
+from derycc.papers_precision import offers_line, precision_of
 from derycc.papers_targets import on_targets
 from derycc.session import DEMO_PHOTOGRAPHS, Options, caution, labelled
 from profilers.environment import Environment
@@ -62,6 +63,8 @@ def describe(
         warnings=_warnings(built, plan),
         choice=_choice(built),
         replayed=built.replayed if isinstance(built, HandBuilt) else None,
+        precision=precision_of(built.candidate, bench),
+        int8=offers_line(bench.int8_offers) if isinstance(built, Built) else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from compiler.believed import Believed
 from compiler.kept import measured
+from compiler.network import FLOAT
 from compiler.recipe_plan import RecipePlan
 from derycc.building import Built, Request
 from derycc.by_hand import HandBuilt, HandRequest
@@ -68,6 +69,8 @@ def session(options: Options, sizes: tuple[int, ...]) -> Session:
         quick=options.quick,
         data=None if data is None else str(data.resolve()),
         judge_data=None if judge is None else str(judge.resolve()),
+        precision=options.precision,
+        max_drop=None if options.precision == FLOAT else options.max_drop,
     )
 
 
@@ -88,4 +91,7 @@ def noted_beliefs(believed: Believed) -> Beliefs:
         elsewhere={target: (one.median_us, one.upper_us) for target, one in believed.elsewhere},
         drop_weights=believed.drops.named,
         drop_error=believed.drops.error,
+        int8_latency=believed.int8.latency,
+        int8_errors=dict(believed.int8.errors),
+        int8_barred=believed.int8.barred,
     )

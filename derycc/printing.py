@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from compiler.candidates import Candidate
+from compiler.network import FLOAT
 from compiler.zoo import Zoo
 from derycc.console import milliseconds, percent, table
 from derycc.manifest import Latency, Manifest, Solver
@@ -92,10 +93,11 @@ def network_lines(build: Manifest) -> list[str]:
         f"Network at {build.network.input_size} px, {build.network.params / 1e6:.2f} M params:"
     ]
     stitches = ("", *build.network.stitches)
-    for stitch, segment in zip(stitches, build.network.segments, strict=True):
+    for index, stitch in enumerate(stitches):
         if stitch:
             lines.append(f"  stitch   {stitch}")
-        lines.append(f"  segment  {segment.model}, {segment.start} to {segment.end}")
+        lines += [f"  segment  {piece}" for piece in segment_texts(build, index)]
+    lines += precision_lines(build)
     if build.solver is None:
         return [*lines, "Written down by hand: nothing was searched for, and nothing predicted."]
     tried = f"{len(build.tried)} candidates were built and measured."
@@ -107,6 +109,40 @@ def network_lines(build: Manifest) -> list[str]:
     lines += [solver_line(build.solver, _is_for_latency(build)), tried]
     if chosen is not None and chosen.correlation is not None:
         lines.append(correlation_line(chosen.score, chosen.correlation))
+    return lines
+
+
+def segment_texts(build: Manifest, index: int) -> list[str]:
+    """A segment in words: as a whole, or in its pieces where some are in int8."""
+    segment, precision = build.network.segments[index], build.precision
+    if precision is None:
+        return [f"{segment.model}, {segment.start} to {segment.end}"]
+    return [
+        f"{piece.model}, {piece.start} to {piece.end}, {piece.asked}"
+        + ("" if piece.asked == FLOAT else f" ({piece.integer:.0%} in integer kernels)")
+        for piece in precision.pieces
+        if piece.segment == index
+    ]
+
+
+def precision_lines(build: Manifest) -> list[str]:
+    """What int8 is used for and costs; empty where nobody asked for it."""
+    lines = [] if build.int8 is None else [f"Precision: {build.int8}"]
+    precision = build.precision
+    if precision is None:
+        return lines if build.int8 is None else [*lines, "The network is all in fp32."]
+    wrong = [piece for piece in precision.pieces if not piece.kept]
+    lines.append(
+        f"In int8 the least cosine to fp32 is {precision.cosine:.4f}, and its score is "
+        f"{100 * precision.drop:.1f} points lower on choosing photographs, "
+        f"{100 * precision.held_out_drop:.1f} on held-out ones (at most "
+        f"{100 * precision.max_drop:.4g} asked for)."
+    )
+    lines += [
+        f"MISSED: {piece.model}, {piece.start} to {piece.end} was asked for in {piece.asked}, and "
+        f"integer kernels do {piece.integer:.0%} of it."
+        for piece in wrong
+    ]
     return lines
 
 

@@ -7,6 +7,7 @@ from derycc.console import milliseconds, percent
 from derycc.loop_words import ROUND_COLUMNS, certificate_lines, round_rows
 from derycc.manifest import Latency, Manifest, Quality
 from derycc.manifest_targets import OnTarget
+from derycc.printing import precision_lines
 from derycc.printing_choice import choice_lines
 from targets.amounts import amount_text
 
@@ -43,7 +44,13 @@ def report_html(build: Manifest) -> str:
     if build.network.untrained:
         untrained = ", ".join(build.network.untrained)
         parts.append(f'<p class="note">Untrained (random weights): {escape(untrained)}.</p>')
-    parts += [_promised(build), _network(build), _sets(build), _certificate(build)]
+    parts += [
+        _promised(build),
+        _network(build),
+        _precision(build),
+        _sets(build),
+        _certificate(build),
+    ]
     parts += [_tried(build), _rounds(build), _checked(build)]
     body = "\n".join(parts)
     return (
@@ -164,6 +171,29 @@ def _network(build: Manifest) -> str:
         ("donor", "from", "to", "licence of the weights"),
         rows,
     )
+
+
+def _precision(build: Manifest) -> str:
+    """Every piece of one precision, with what the engine's kernels say of it."""
+    precision, said = build.precision, "\n".join(map(_paragraph, precision_lines(build)))
+    if precision is None:
+        return said
+    rows = [
+        (
+            piece.model,
+            piece.start,
+            piece.end,
+            piece.asked,
+            percent(piece.integer) + ("" if piece.kept else " MISSED"),
+        )
+        for piece in precision.pieces
+    ]
+    columns = ("donor", "from", "to", "asked for in", "done by integer kernels")
+    return f"{_table('Precision', columns, rows)}\n{said}"
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
 
 
 def _sets(build: Manifest) -> str:

@@ -10,10 +10,13 @@ from pathlib import Path
 from compiler.candidates import Photographs
 from compiler.fetch import fetch_images
 from compiler.images import ImageSet, load_images
+from compiler.judged import MAX_DROP
+from compiler.network import FLOAT
 from compiler.progress import Progress
 from compiler.workbench import Settings, Workbench
 from compiler.zoo import Zoo, open_zoo
 from derycc.manifest import NAME as MANIFEST
+from derycc.precision import with_precision
 from profilers.protocol import Protocol
 from profilers.selection import Limit
 from profilers.store import CostStore
@@ -28,7 +31,7 @@ FEW_IMAGES = 1000
 COSTS = "costs.sqlite"
 """The cost store in the home folder."""
 
-KNOWN = ("cache/**/structures", "cache/**/parts")
+KNOWN = ("cache/**/structures", "cache/**/parts", "cache/**/int8")
 """What is known of every block without exporting it again, as patterns in the home folder."""
 
 DEMO_PHOTOGRAPHS = "demo photographs"
@@ -55,6 +58,8 @@ class Options:
         store: file or URL of the cost store; None: the one in the home folder.
         budget_seconds: time to measure blocks in; None: all the time that it takes.
         also: other targets that networks have budgets on, as the user wrote them.
+        precision: fp32, int8 or auto.
+        max_drop: most score that int8 may cost a network, as a share.
     """
 
     home: Path
@@ -69,6 +74,8 @@ class Options:
     store: str | None = None
     budget_seconds: float | None = None
     also: tuple[str, ...] = ()
+    precision: str = FLOAT
+    max_drop: float = MAX_DROP
 
     def __post_init__(self) -> None:
         """Checks the time limit, before anything that takes time."""
@@ -99,6 +106,7 @@ def open_workbench(
         WorkspaceError: the home folder cannot be written.
     """
     target, *elsewhere = _targets(options)
+    target = with_precision(target, options.precision, options.also)
     if not dry or options.home.exists():
         make_home(options.home)
     zoo = zoo or open_zoo(options.home, options.zoo, progress)
@@ -112,6 +120,8 @@ def open_workbench(
             *_protocols(options.quick),
             fresh=options.fresh,
             budget_seconds=options.budget_seconds,
+            precision=options.precision,
+            max_drop=options.max_drop,
         )
         yield Workbench(zoo, target, store, settings, progress, images, tuple(elsewhere))
 

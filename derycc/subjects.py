@@ -15,7 +15,7 @@ from compiler.zoo_model import untagged
 from derycc.checking import recorded_design
 from derycc.manifest import NAME, Manifest, read_manifest
 from derycc.session import Options
-from targets.errors import UnknownNameError
+from targets.errors import UnknownNameError, UsageError
 
 DEFAULT_TARGET = "cpu"
 
@@ -69,6 +69,11 @@ def open_subject(what: str, options: Options, weights: Weights, progress: Progre
 
 def _build(folder: Path, options: Options, weights: Weights, progress: Progress) -> Subject:
     manifest = read_manifest(folder)
+    if manifest.precision is not None:
+        raise UsageError(
+            f"{folder} has blocks in int8, and a prediction by its recipe knows fp32 alone. "
+            "Use derycc explain, which says what its search predicted, or derycc bench."
+        )
     design, zoo = recorded_design(folder, manifest, options, progress, weights)
     sizes = _with(design.input_size, options.sizes or _recorded_sizes(manifest))
     return Subject(str(folder), design, zoo, sizes, folder, manifest)

@@ -14,6 +14,7 @@ WORDS: Mapping[str, str] = {
     "memory_bytes": "peak memory",
     "energy_j": "energy",
     "donors": "number of donors",
+    "int8_error": "error of the int8 blocks",
 }
 """What every resource is called; latency on other targets by `words`."""
 

@@ -266,6 +266,23 @@ def parse_energy(text: str) -> float:
     return float(number * unit)
 
 
+def parse_drop(text: str) -> float:
+    """Reads "1%" or "0.01" as a share; none may be lost by "0%".
+
+    Raises:
+        UsageError: It is no share from 0 to 1.
+    """
+    stripped = text.strip()
+    number = _number(stripped.removesuffix("%").rstrip())
+    share = None if number is None else number / (100 if stripped.endswith("%") else 1)
+    if share is None or not 0 <= share <= 1:
+        raise UsageError(
+            f"Cannot read {text!r} as the most that int8 may cost. Use a percentage from 0 to 100, "
+            f"e.g. --max-drop 1%."
+        )
+    return float(share)
+
+
 def parse_quality(text: str) -> float:
     """Reads "80%" or "0.8" as a share.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from derycc.grouped_options import Bench, Constraints, Spending, grouped
+from derycc.grouped_options import Bench, Constraints, Precisions, Spending, grouped
 from derycc.options import (
     AlsoTexts,
     AsJson,
@@ -123,6 +123,7 @@ def build(
     bench: Bench,
     constraints: Constraints,
     spending: Spending,
+    precisions: Precisions,
     latency: LatencyText = None,
     also: AlsoTexts = None,
     each: Each = False,
@@ -145,14 +146,14 @@ def build(
 
         others = parse_also(also)
         options = replace(bench.options(), also=tuple(one.target for one in others))
-        scored = {"score": score} if mode == "dery" else {}
-        dery = _dery(mode, {"k": k, "epsilon": epsilon, "seed": seed, **scored})
+        options = precisions.of(options, mode, score)
+        dery = _dery(mode, {"k": k, "epsilon": epsilon, "seed": seed}, score)
         if recipe is not None:
-            _check_free(bench, constraints, dery or score, problem_out, others)
+            _check_free(bench, constraints, dery or score, problem_out, others, precisions)
             _build_by_hand(options, recipe, latency, weights, out, dry_run, as_json)
             return
-        request = _request(latency, others, stitches, constraints, dery)
-        request = replace(request, **spending.fields(), **_normal_score(mode, score))
+        asked = _request(latency, others, stitches, constraints, dery, spending)
+        request = replace(asked, **_normal_score(mode, score))
         if each:
             _check_each(request, problem_out)
             _build_each(options, request, out, dry_run, as_json)
@@ -169,9 +170,10 @@ def _build(
     as_json: bool,
 ) -> None:
     from derycc.artifact import check_folder, write_artifact
-    from derycc.building import out_folder, plan
+    from derycc.building import out_folder
     from derycc.console import Bars
     from derycc.each import comparable, separate_builds
+    from derycc.planning import plan
     from derycc.problems import solved
     from derycc.session import open_workbench
     from targets.budget import parse_latency
@@ -196,7 +198,6 @@ def _build(
 def _build_each(
     options: "Options", request: "Request", out: Path | None, dry_run: bool, as_json: bool
 ) -> None:
-    from derycc.building import plan
     from derycc.console import Bars
     from derycc.each import (
         build_each,
@@ -207,6 +208,7 @@ def _build_each(
         require,
         tasks,
     )
+    from derycc.planning import plan
     from derycc.printing_each import each_data
     from derycc.session import open_workbench
 
@@ -255,7 +257,8 @@ def _build_by_hand(
     folder = hand_folder(out, request, options.home, options.target)
     check_folder(folder)
     lock = read_lock(Path(named)) if is_lock(named) else None
-    options = options if lock is None else replace(options, views=lock.views)
+    if lock is not None:
+        options = replace(options, views=lock.views, max_drop=lock.max_drop)
     wanted, bars = _network(named, lock), Bars(quiet=as_json)
     with open_recipe_bench(wanted, request, options, bars, dry_run) as (recipe, bench):
         if dry_run:
@@ -264,7 +267,7 @@ def _build_by_hand(
             return
         if lock is not None:
             lock.require(bench)
-        built = build_by_hand(recipe, request, bench)
+        built = build_by_hand(recipe, request, bench, () if lock is None else lock.int8)
         if lock is not None:
             built = replace(built, replayed=lock.compared(built.candidate))
         papers = write_artifact(folder, built, request, options, bench)
@@ -310,14 +313,14 @@ def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
     typer.echo(f"Try it: python {folder / 'run.py'} PHOTO")
 
 
-def _dery(mode: str, asked: dict[str, Any]) -> "DerySettings | None":
+def _dery(mode: str, asked: dict[str, Any], score: str | None) -> "DerySettings | None":
     """The settings of DeRy mode; None: another mode."""
     from compiler.dery_bench import DerySettings
     from targets.errors import UnknownNameError, UsageError
 
     given = {name: value for name, value in asked.items() if value is not None}
     if mode == "dery":
-        return DerySettings(**given)
+        return DerySettings(**given) if score is None else DerySettings(**given, score=score)
     if mode != "normal":
         raise UnknownNameError("mode", mode, ("normal", "dery"))
     if given:
@@ -353,6 +356,7 @@ def _request(
     stitches: int | None,
     constraints: Constraints,
     dery: "DerySettings | None",
+    spending: Spending,
 ) -> "Request":
     from derycc.building import Request
     from targets.errors import UsageError
@@ -365,7 +369,8 @@ def _request(
             "There is nothing to build: give a budget by --latency, --params, --macs, --memory, "
             "--weight-memory or --energy, a goal by --min-quality, or a network by --recipe."
         )
-    return Request(latency, budget, dery=dery, licences=constraints.licences, also=also)
+    licences = constraints.licences
+    return Request(latency, budget, dery=dery, licences=licences, also=also, **spending.fields())
 
 
 def _check_free(
@@ -374,13 +379,14 @@ def _check_free(
     chosen: "DerySettings | str | None",
     problem_out: Path | None,
     also: "tuple[Also, ...]",
+    precisions: Precisions,
 ) -> None:
     from targets.errors import UsageError
 
     name = "--score" if isinstance(chosen, str) else "--mode"
     given = {"--size": bench.size, "--also": also, name: chosen, "--problem-out": problem_out}
     wrong = [name for name, value in given.items() if value]
-    wrong[1:1] = constraints.given
+    wrong[1:1] = (*constraints.given, *precisions.given)
     if wrong:
         raise UsageError(
             f"{' and '.join(wrong)} bound a search, and a recipe leaves nothing to search for. "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from derycc.grouped_options import Bench, Constraints, grouped
+from derycc.grouped_options import Bench, Constraints, Precisions, grouped
 from derycc.options import AlsoTexts, AsJson, Stitches, frame, print_json
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ TimeLimit = Annotated[float, typer.Option("--time-limit", help="Seconds for solv
 def front(
     bench: Bench,
     constraints: Constraints,
+    precisions: Precisions,
     latency: Range,
     points: Points = None,
     also: AlsoTexts = None,
@@ -54,7 +55,8 @@ def front(
         if out is not None:
             check_plot(out)
         others = parse_also(also)
-        options = replace(bench.options(), also=tuple(one.target for one in others))
+        options = precisions.of(bench.options())
+        options = replace(options, also=tuple(one.target for one in others))
         budget, licences = constraints.budget(stitches), constraints.licences
         request = Request(None, budget, licences=licences, also=others)
         _front(options, request, span, points, time_limit, out, as_json)

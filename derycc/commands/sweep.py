@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from derycc.grouped_options import Bench, Constraints, SweepSpending, grouped
+from derycc.grouped_options import Bench, Constraints, Precisions, SweepSpending, grouped
 from derycc.options import AlsoTexts, AsJson, ScoreText, Stitches, frame, print_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def sweep(
     bench: Bench,
     constraints: Constraints,
     spending: SweepSpending,
+    precisions: Precisions,
     budgets: Annotated[
         list[str] | None,
         typer.Option("--latency", help="A budget; may be repeated; a spread if left out."),
@@ -34,7 +35,8 @@ def sweep(
 
     with frame():
         others = parse_also(also)
-        options = replace(bench.options(), also=tuple(one.target for one in others))
+        options = precisions.of(bench.options(), score=score)
+        options = replace(options, also=tuple(one.target for one in others))
         budget, licences = constraints.budget(stitches), constraints.licences
         request = Request(None, budget, licences=licences, also=others, **spending.fields())
         request = replace(request, score=score or "quality")

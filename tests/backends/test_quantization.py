@@ -18,8 +18,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from backends import quantization
 from backends.backend import Array
 from backends.deviation import compare
+from backends.kernels import executed
 from backends.model import ExportedModel
-from backends.quantization import Scheme, quantize
+from backends.quantization import Quantizer, Scheme, quantize, run_prefix
 from targets.errors import TargetUnavailableError, UsageError, WorkspaceError
 from targets.machine import cpu_flags
 from targets.target import get_target
@@ -166,8 +167,9 @@ def test_nothing_is_printed_and_no_file_is_left(
 ONCE_MORE = """
 import hashlib, sys
 import numpy as np
+from backends.kernels import executed
 from backends.model import ExportedModel
-from backends.quantization import Scheme, quantize
+from backends.quantization import Quantizer, Scheme, quantize, run_prefix
 
 random = np.random.default_rng(0)
 given = [{"x": random.standard_normal((1, 8, 6, 6)).astype(np.float32)} for _ in range(3)]
@@ -282,3 +284,71 @@ def test_without_onnxruntime_it_says_what_to_install(
 
     with pytest.raises(TargetUnavailableError, match=r"Install it: pip install onnxruntime"):
         call()
+
+
+def marked() -> ExportedModel:
+    """Two convolutions one behind the other; the tensor between them is an output, too."""
+    random = np.random.default_rng(0)
+    weights = {
+        name: random.standard_normal((8, 8, 1, 1)).astype(np.float32) / 8 for name in ("v", "w")
+    }
+    parts = [
+        helper.make_node("Conv", ["x", "v"], ["a"]),
+        helper.make_node("Relu", ["a"], ["m"]),
+        helper.make_node("Conv", ["m", "w"], ["b"]),
+        helper.make_node("Erf", ["b"], ["y"]),
+    ]
+    proto = ModelProto.FromString(exported(parts, weights).onnx)
+    proto.graph.output.insert(0, helper.make_tensor_value_info("m", TensorProto.FLOAT, SHAPE))
+    return ExportedModel.from_bytes(proto.SerializeToString(), "marked")
+
+
+@pytest.mark.parametrize(("run", "place"), [(("x", "m"), 0), (("m", "y"), 1)])
+def test_only_the_run_that_was_asked_for_is_in_integers(run: tuple[str, str], place: int) -> None:
+    quantizer = Quantizer(marked(), samples(0), UNSIGNED, ["m"])
+
+    found = quantizer.quantized([run])
+
+    products = [kernel for kernel in executed(found, CPU) if kernel.macs]
+    assert [spec.name for spec in found.outputs] == ["y"]
+    assert [kernel.integer for kernel in products] == [index == place for index in (0, 1)]
+    assert [k.node.startswith(run_prefix(0)) for k in products] == [k.integer for k in products]
+    assert compare(quantizer.in_float, found, samples(1), CPU).cosine > 0.99
+
+
+def test_runs_that_follow_each_other_share_a_pair_and_give_the_same_bytes_again() -> None:
+    quantizer = Quantizer(marked(), samples(0), UNSIGNED, ["m"])
+
+    found = quantizer.quantized([("x", "m"), ("m", "y")])
+
+    again = Quantizer(marked(), samples(0), UNSIGNED, ["m"]).quantized([("x", "m"), ("m", "y")])
+    pairs = [node for node in nodes(found) if node.op_type == "QuantizeLinear"]
+    assert len(pairs) == 3
+    assert found.onnx == quantizer.quantized([("x", "m"), ("m", "y")]).onnx == again.onnx
+
+
+def test_a_run_without_anything_to_quantize_is_refused() -> None:
+    parts = [helper.make_node("Erf", ["x"], ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    proto = ModelProto.FromString(exported(parts, {}).onnx)
+    proto.graph.output.insert(0, helper.make_tensor_value_info("m", TensorProto.FLOAT, SHAPE))
+    model = ExportedModel.from_bytes(proto.SerializeToString(), "shapeless")
+
+    with pytest.raises(UsageError, match="from x to m: no operator there has an integer kernel"):
+        Quantizer(model, samples(0), UNSIGNED, ["m"]).quantized([("x", "m")])
+
+
+def test_a_normalization_in_one_run_leaves_the_sums_of_another_in_integers() -> None:
+    parts = [
+        helper.make_node("Add", ["x", "x"], ["m"]),
+        helper.make_node("LayerNormalization", ["m", "s"], ["n"], axis=-1),
+        helper.make_node("Add", ["n", "n"], ["y"]),
+    ]
+    proto = ModelProto.FromString(exported(parts, {"s": np.ones(6, np.float32)}).onnx)
+    proto.graph.output.insert(0, helper.make_tensor_value_info("m", TensorProto.FLOAT, SHAPE))
+    model = ExportedModel.from_bytes(proto.SerializeToString(), "normed")
+
+    found = Quantizer(model, samples(0), UNSIGNED, ["m"]).quantized([("x", "m")])
+
+    ran = [kernel.op_type for kernel in executed(found, CPU)]
+    assert ran.count("QLinearAdd") == 1
+    assert ran.count("Add") == 1

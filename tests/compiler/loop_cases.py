@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from compiler.belief import Belief
-from compiler.candidates import Candidate, Judged, Latencies
+from compiler.candidates import Candidate, Latencies
 from compiler.closed_loop import ClosedLoop
 from compiler.dissection import Dissection
 from compiler.journal import Journals, unwritten
+from compiler.judged import Judged
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from compiler.candidates import Candidate, Judged
+from compiler.candidates import Candidate
+from compiler.judged import Judged
 from compiler.kept import chosen_by, keeps, measured, missed
 from compiler.network import Blueprint
 from compiler.quality import Quality

@@ -130,3 +130,36 @@ def test_a_donor_or_cut_that_is_not_there_is_named(tiny_donors: Donors) -> None:
             ),
             tiny_donors,
         )
+
+
+def test_a_segment_says_its_int8_parts_and_is_split_where_precision_changes() -> None:
+    segment = Segment("a", "input", "output", (("b1", "b2"), ("b4", "output")))
+
+    assert str(segment) == "a[input..output, int8 b1..b2, b4..output]"
+    assert str(Segment("a", "input", "b1")) == "a[input..b1]"
+    assert [(p.start, p.end, p.precision) for p in segment.pieces] == [
+        ("input", "b1", "fp32"),
+        ("b1", "b2", "int8"),
+        ("b2", "b4", "fp32"),
+        ("b4", "output", "int8"),
+    ]
+    assert [p.precision for p in Segment("a", "input", "b1").pieces] == ["fp32"]
+
+
+def test_a_blueprint_has_a_float_form() -> None:
+    mixed = Blueprint(64, (Segment("a", "input", "output", (("input", "b1"),)),))
+
+    assert mixed.quantized
+    assert mixed.in_float == Blueprint.pure("a", 64)
+    assert mixed.stitches == 0
+    assert not mixed.in_float.quantized
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"), [((("b1", "b1"),), "without blocks"), ((("i", "b"), ("b", "c")), "touch")]
+)
+def test_int8_parts_that_are_none_or_one_are_refused(
+    parts: tuple[tuple[str, str], ...], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        Segment("a", "input", "output", parts)

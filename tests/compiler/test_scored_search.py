@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from compiler.belief import Belief
-from compiler.candidates import Candidate, Judged
+from compiler.candidates import Candidate
 from compiler.dissection import Dissection
 from compiler.effort import Effort
+from compiler.judged import Judged
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
 from compiler.progress import Silent

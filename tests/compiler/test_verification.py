@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from backends.registry import get_backend
-from compiler.candidates import INPUT_NAME
+from compiler.export import INPUT_NAME
 from compiler.network import Blueprint, Network
 from compiler.verification import Verification, verify
 from compiler.workbench import Workbench

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from compiler.assembly import Assembly
-from compiler.candidates import Candidate, Judged
+from compiler.candidates import Candidate
 from compiler.certificate import Certificate, Standing
 from compiler.dery_bench import DerySettings
 from compiler.effort import Effort
+from compiler.judged import Judged
 from compiler.kept import keeps
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
@@ -222,3 +223,60 @@ def test_a_folder_is_named_after_every_limit(desk: Workbench, tmp_path: Path) ->
     folder = out_folder(None, Request("2ms", budget, licences=("GPL",)), tmp_path, desk)
 
     assert folder.name == ("reference-2ms-5-params-peak-memory-50-MB-with-net.a-no-licence-GPL")
+
+
+class PretendedInInt8(Pretended):
+    """One whose networks are measured again as they were at first."""
+
+    def confirm(self, trial: Trial, limits: Budget) -> Trial:
+        return replace(trial, first=trial.candidate.latency)
+
+    def reject(self, trial: Trial) -> Trial:
+        return replace(trial, within=False)
+
+
+def in_int8(one: Trial) -> Trial:
+    blueprint = one.candidate.blueprint.with_int8([(0, "input", "output")])
+    return replace(one, candidate=replace(one.candidate, design=blueprint))
+
+
+def verified_in_float(made: Candidate, _: object) -> Verification:
+    if made.blueprint.quantized:
+        raise VerificationError("int8 costs it 5.7 points")
+    return GOOD
+
+
+def test_a_network_that_loses_too_much_in_int8_makes_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "verified", verified_in_float)
+    found = (in_int8(trial("best", 700.0, 0.9)), trial("second", 800.0, 0.8))
+    bench: Any = PretendedInInt8(found, {})
+
+    built = build(Request("1ms"), bench)
+
+    assert built.candidate.blueprint == Blueprint.pure("second", 64)
+    assert [one.within for one in built.trials] == [True, False]
+    assert [len(before) for before in bench.searches] == [0, 2]
+
+
+def test_where_all_lose_too_much_in_int8_the_reason_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(building, "verified", verified_in_float)
+    bench: Any = PretendedInInt8((in_int8(trial("best", 700.0, 0.9)),), {})
+    bench.settings = SimpleNamespace(precision="int8")
+
+    with pytest.raises(VerificationError, match="int8 costs it"):
+        build(Request("1ms"), bench)
+
+    assert bench.forgotten
+
+
+def test_an_engine_in_float_that_fails_ends_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> Verification:
+        raise VerificationError("another answer")
+
+    monkeypatch.setattr(building, "verified", fails)
+    bench: Any = PretendedInInt8((trial("best", 700.0, 0.9),), {})
+
+    with pytest.raises(VerificationError, match="another answer"):
+        build(Request("1ms"), bench)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from compiler.candidates import Judged
+from compiler.judged import Judged
 from compiler.quality import Quality
 from derycc.chance import chance_warning, least_share
 
