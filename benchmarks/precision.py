@@ -45,6 +45,8 @@ COLUMNS = (
 def main() -> None:
     """Build for every budget in both precisions, print the table, and write the result file."""
     asked = _arguments()
+    if asked.show and not RESULT.exists():
+        raise SystemExit("No result is committed yet. Leave --show out to measure one.")
     if asked.show:
         _print(json.loads(RESULT.read_text(encoding="utf-8")))
         return
