@@ -56,7 +56,7 @@ class OrtBackend(Backend):
 
         _check_processors(target)
         start = perf_counter()
-        with _explained("load", model):
+        with explained("load", model.name):
             session = InferenceSession(model.onnx, _options(target), providers=_PROVIDERS)
         return OrtEngine(model, session, target.affinity, perf_counter() - start)
 
@@ -86,7 +86,7 @@ class DefaultOrtBackend(Backend):
         options.intra_op_num_threads = target.threads
         options.log_severity_level = _ERROR
         start = perf_counter()
-        with _explained("load", model):
+        with explained("load", model.name):
             session = InferenceSession(model.onnx, options, providers=_PROVIDERS)
         return OrtEngine(model, session, (), perf_counter() - start)
 
@@ -108,14 +108,14 @@ class OrtEngine(Engine):
 
     def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         names = [spec.name for spec in self._model.outputs]
-        with _pinned(self._core), _explained("run", self._model):
+        with _pinned(self._core), explained("run", self._model.name):
             values = self._session.run(names, dict(inputs))
         return dict(zip(names, values, strict=True))
 
     def _time(self, inputs: Mapping[str, Array], repeats: int) -> float:
         binding = self._bind(inputs)
         run = self._session.run_with_iobinding
-        with _pinned(self._core), _explained("run", self._model):
+        with _pinned(self._core), explained("run", self._model.name):
             start = perf_counter()
             for _ in range(repeats):
                 run(binding)
@@ -193,9 +193,9 @@ def _watched(
     options.optimized_model_filepath = str(file)
     options.enable_profiling = True
     options.profile_file_prefix = str(file.parent / "profile")
-    with _explained("load", model):
+    with explained("load", model.name):
         session = InferenceSession(_named(model), options, providers=_PROVIDERS)
-    with _explained("run", model):
+    with explained("run", model.name):
         session.run(None, dict(inputs))
     events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text("utf-8"))
     return events
@@ -292,7 +292,7 @@ def _pinned(core: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(doing: str, model: ExportedModel) -> Iterator[None]:
+def explained(doing: str, name: str) -> Iterator[None]:
     """Turns the runtime's own exceptions, which share no base class, into a helpful one."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -311,6 +311,6 @@ def _explained(doing: str, model: ExportedModel) -> Iterator[None]:
     ) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UsageError(
-            f"ONNX Runtime cannot {doing} the model {model.name!r}: {reason}. Export it with "
+            f"ONNX Runtime cannot {doing} the model {name!r}: {reason}. Export it with "
             f"operators and an opset that onnxruntime {onnxruntime.__version__} supports."
         ) from error

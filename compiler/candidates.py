@@ -75,6 +75,17 @@ class Photographs:
         """The calibration images that candidates are chosen by: nothing is fitted to them."""
         return self.calibration.split(FITTING_SHARE, seed=1)[1]
 
+    def verifying(self, most: int, int8: bool = False) -> tuple[ImageSet, ...]:
+        """Up to so many images to compare an engine with its network on: held-out ones first.
+
+        Whether an engine computes what its network does has nothing to do with what the network
+        was fitted to, so calibration images serve where there are too few others; but not for one
+        in int8, whose ranges come from them.
+        """
+        held_out = self.held_out.subset(range(min(most, len(self.held_out))))
+        others = self.calibration.subset(range(min(most - len(held_out), len(self.calibration))))
+        return (held_out, others) if len(others) and not int8 else (held_out,)
+
     @property
     def digest(self) -> str:
         """Changes with any image, label, split or number of views."""

@@ -26,7 +26,7 @@ class GraphEdit:
     def __init__(self, proto: ModelProto) -> None:
         """Take a model; it is changed in place."""
         self.graph: GraphProto = proto.graph
-        self.shapes = _shapes(infer_shapes(_light(proto)).graph)
+        self.shapes = static_shapes(infer_shapes(_light(proto)).graph)
         self._initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         self._outputs = {value.name for value in self.graph.output}
         self._producers: dict[str, NodeProto] = {
@@ -161,7 +161,8 @@ def _light(proto: ModelProto) -> ModelProto:
     return light
 
 
-def _shapes(graph: GraphProto) -> dict[str, tuple[int, ...]]:
+def static_shapes(graph: GraphProto) -> dict[str, tuple[int, ...]]:
+    """Shapes of all values of which every dimension is a number."""
     found = {}
     for value in (*graph.input, *graph.output, *graph.value_info):
         dims = value.type.tensor_type.shape.dim

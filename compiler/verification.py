@@ -1,5 +1,6 @@
 """Verification: an engine must compute what the torch network computes, on real images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,39 @@ from compiler.images import ImageSet
 from compiler.quality import Logits, logits
 from compiler.views import Views
 
-COSINE_GATE = 0.9999
-"""Least cosine between an engine's and the network's logits, fp32 (design, section 7)."""
+IMAGES = 64
+"""Photographs that an engine is compared on, where there are so many."""
+
+REPEATED = 8
+"""Of these, how many are computed a second time, after all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What is demanded of an engine of one precision (design, section 7).
+
+    Attributes:
+        precision: fp32, fp16 or int8.
+        cosine: least cosine between its and the network's logits, on every image.
+        agreement: least share of images with the same first answer; None: none is demanded.
+        drift: relative error of a tensor inside that this precision does not explain.
+    """
+
+    precision: str
+    cosine: float
+    agreement: float | None = None
+    drift: float = 1e-3
+
+
+FP32 = Gate("fp32", 0.9999)
+GATES = {
+    gate.precision: gate
+    for gate in (FP32, Gate("fp16", 0.999, 0.99, 2e-2), Gate("int8", 0.99, None, 0.14))
+}
+"""By precision. An int8 engine must besides keep its score: `Verification.max_drop`."""
+
+COSINE_GATE = FP32.cosine
+"""Least cosine between an engine's and the network's logits, fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +59,11 @@ class Verification:
         top1_agreement: share of images with the same first answer.
         repeatable: whether a second run gave the same bits.
         gate: the cosine that was demanded.
+        precision: whose gate it is.
+        agreement_gate: least share of equal first answers that was demanded; None: none was.
+        worst: the image with the least cosine, counted from 0.
+        drop: score lost to the torch network, as a share; None: not counted.
+        max_drop: the most that may be lost; None: that was not limited.
     """
 
     images: int
@@ -35,43 +72,93 @@ class Verification:
     top1_agreement: float
     repeatable: bool
     gate: float = COSINE_GATE
+    precision: str = FP32.precision
+    agreement_gate: float | None = None
+    worst: int = 0
+    drop: float | None = None
+    max_drop: float | None = None
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What keeps the engine from being published, in words; empty if nothing does."""
+        found = []
+        if not self.cosine >= self.gate:
+            found.append(f"the least cosine of the logits is {self.cosine:.6f}, below {self.gate}")
+        wanted = self.agreement_gate
+        if wanted is not None and not self.top1_agreement >= wanted:
+            found.append(
+                f"the first answer is the network's on {self.top1_agreement:.1%} of the "
+                f"photographs, below {wanted:.0%}"
+            )
+        if self.max_drop is not None and not (self.drop is not None and self.drop <= self.max_drop):
+            lost = "an unknown share" if self.drop is None else f"{self.drop:.1%}"
+            found.append(f"its score is {lost} below the network's, more than {self.max_drop:.1%}")
+        if not self.repeatable:
+            found.append("a second run gave another answer")
+        return tuple(found)
 
     @property
     def passed(self) -> bool:
         """Whether the engine may be published."""
-        return self.cosine >= self.gate and self.repeatable
+        return not self.failures
 
 
-def verify(network: DesignedNetwork, engine: Engine, images: ImageSet) -> Verification:
+def verify(
+    network: DesignedNetwork,
+    engine: Engine,
+    images: ImageSet | Sequence[ImageSet],
+    gate: Gate = FP32,
+    again: Engine | None = None,
+) -> Verification:
     """Compare an engine with its torch network on real photographs.
 
     Args:
         network: the torch network, in eval mode.
         engine: compiled from the exported network, batch 1; takes normalized images.
         images: photographs, preprocessed as the network wants them.
+        gate: what is demanded.
+        again: what computes the first images a second time; None: the same engine.
     """
-    views = Views(images, network.preprocessing)
-    expected = logits(network, views, network.preprocessing.normalize)
-    got, repeatable = _answers(network, engine, views)
+    sets = (images,) if isinstance(images, ImageSet) else tuple(images)
+    expected = np.concatenate([_expected(network, one) for one in sets])
+    got = np.concatenate([_answers(network, engine, one) for one in sets])
+    first = sets[0].subset(range(min(REPEATED, len(sets[0]))))
+    second = _answers(network, again or engine, first)
+    repeatable = np.array_equal(got[: len(first)], second, equal_nan=True)
+    return compare(expected, got, repeatable, gate)
+
+
+def compare(
+    expected: Logits, got: Logits, repeatable: bool = True, gate: Gate = FP32
+) -> Verification:
+    """How close an engine's logits are to the network's, both (images, classes)."""
+    cosine = _cosine(expected, got)
     return Verification(
-        images=len(images),
-        cosine=float(_cosine(expected, got).min()),
+        images=len(expected),
+        cosine=float(cosine.min()),
         max_abs_error=float(np.abs(expected - got).max()),
         top1_agreement=float((expected.argmax(1) == got.argmax(1)).mean()),
-        repeatable=repeatable,
+        repeatable=bool(repeatable),
+        gate=gate.cosine,
+        precision=gate.precision,
+        agreement_gate=gate.agreement,
+        worst=int(cosine.argmin()),
     )
 
 
-def _answers(network: DesignedNetwork, engine: Engine, views: Views) -> tuple[Logits, bool]:
-    rows: list[Logits] = []
-    repeatable = True
-    for pixels in views:
-        for image in network.preprocessing.normalize(pixels).contiguous().numpy():
-            answer = _first(engine, image[None])
-            if not rows:
-                repeatable = bool(np.array_equal(answer, _first(engine, image[None])))
-            rows.append(answer)
-    return np.concatenate(rows), repeatable
+def _expected(network: DesignedNetwork, images: ImageSet) -> Logits:
+    views = Views(images, network.preprocessing)
+    return logits(network, views, network.preprocessing.normalize)
+
+
+def _answers(network: DesignedNetwork, engine: Engine, images: ImageSet) -> Logits:
+    """The engine's logits, image by image."""
+    rows = [
+        _first(engine, image[None])
+        for pixels in Views(images, network.preprocessing)
+        for image in network.preprocessing.normalize(pixels).contiguous().numpy()
+    ]
+    return np.concatenate(rows)
 
 
 def _first(engine: Engine, image: NDArray[np.float32]) -> Logits:

@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from errno import EEXIST, ENOTEMPTY
 from itertools import count
 from pathlib import Path
@@ -21,6 +21,7 @@ from derycc.lock import lock_text
 from derycc.papers import AnyBuilt, AnyRequest, built_recipe, describe
 from derycc.report import report_html
 from derycc.session import Options
+from derycc.verify_file import VerifyFile, on_target, pieces_of
 from targets.errors import UsageError, WorkspaceError
 
 _TURNS = 100
@@ -58,7 +59,7 @@ def write_artifact(
             folder = Path(temporary) / "build"
             folder.mkdir()
             papers = _fill(folder, built, request, options, bench)
-            _put(folder, out, Path(temporary))
+            put_folder(folder, out, Path(temporary))
     except OSError as error:
         raise WorkspaceError(
             f"Cannot write the build to {out}: {error.strerror}. Name another folder with --out."
@@ -66,7 +67,7 @@ def write_artifact(
     return papers
 
 
-def _put(folder: Path, out: Path, aside: Path) -> None:
+def put_folder(folder: Path, out: Path, aside: Path) -> None:
     """Put a folder in the place of another, which is moved aside.
 
     Another build may do the same at the same time: whichever is later stays, and each is whole.
@@ -96,18 +97,19 @@ def _fill(
         _text(folder / PARTITION, built.dery.partition.to_json())
     _text(folder / LOCK, lock_text(built, request, options, bench))
     papers = describe(built, request, options, bench)
-    _text(folder / "verify.json", json.dumps(_verify(built, papers), indent=2) + "\n")
     _text(folder / "report.html", report_html(papers))
     papers = replace(papers, files=_hashes(folder))
+    _verified(papers, built).write(folder)
     (folder / manifest.NAME).write_bytes(papers.to_json())
     return papers
 
 
-def _verify(built: AnyBuilt, papers: manifest.Manifest) -> dict[str, object]:
-    """The verification, and the precision of every piece where some are in int8."""
-    found = asdict(built.verification)
-    pieces = papers.precision.pieces if papers.precision else ()
-    return {**found, "pieces": list(map(asdict, pieces))} if pieces else found
+def _verified(papers: manifest.Manifest, built: AnyBuilt) -> VerifyFile:
+    """What the build's own verification found, on every target."""
+    others = built.elsewhere if isinstance(built, Built) else ()
+    found = ((papers.target, built.verification), *others)
+    rows = tuple(on_target(name, one) for name, one in found)
+    return VerifyFile(papers.files["model.onnx"], papers.data.source, rows, pieces_of(papers))
 
 
 def _text(path: Path, content: str) -> None:

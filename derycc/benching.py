@@ -24,6 +24,7 @@ from compiler.export import INPUT_NAME, OUTPUT_NAME, export
 from compiler.folding import fold
 from compiler.progress import Progress
 from compiler.torch_engines import save_program
+from derycc.build_model import load_model
 from derycc.checking import recorded_network
 from derycc.manifest import check_files, read_manifest
 from derycc.session import Options, make_home
@@ -204,11 +205,11 @@ class _Contestants:
     def _of_build(self, name: str, folder: Path, peers: tuple[str, ...]) -> Iterator[Entry]:
         manifest = read_manifest(folder)
         check_files(folder, manifest)
-        model = ExportedModel.load(folder / "model.onnx")
+        model = load_model(folder, manifest)
         self.models.append(model.key)
         network = None
         if peers or set(self._request.batches) != {model.inputs[0].shape[0]}:
-            network = recorded_network(folder, manifest, self._options, self._progress)
+            _, network = recorded_network(folder, manifest, self._options, self._progress)
         for batch in self._request.batches:
             self._progress.start(f"preparing {name} at batch {batch}", None)
             yield from self._at_batch(name, model, network, peers, batch)

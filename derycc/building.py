@@ -17,7 +17,7 @@ from compiler.scored_search import ScoredSearch
 from compiler.scores import QUALITY, Choice, ScoredBench, check_score
 from compiler.searched import Searched
 from compiler.trial import Trial, ranked
-from compiler.verification import Verification, verify
+from compiler.verification import IMAGES, Verification, verify
 from compiler.workbench import Workbench
 from derycc.also import Also
 from derycc.int8_gate import verified_int8
@@ -290,7 +290,8 @@ def _built(
 def verified(candidate: Candidate, bench: Workbench) -> Verification:
     """Compare the candidate's engine with its torch network; a difference is an error."""
     network = bench.candidates.network(candidate.design)
-    images = bench.photographs.held_out
+    quantized = isinstance(candidate.design, Blueprint) and candidate.design.quantized
+    images = bench.photographs.verifying(IMAGES, quantized)
     bench.progress.start(f"verifying the engine against torch on {bench.target}", None)
     with get_backend(bench.target.backend).compile(candidate.model, bench.target) as engine:
         verification = verify(network, engine, images)
@@ -305,11 +306,8 @@ def verified(candidate: Candidate, bench: Workbench) -> Verification:
 def _failed(verification: Verification, target: str) -> str:
     return (
         f"The engine on {target} does not compute what the network computes: on "
-        f"{verification.images} "
-        f"photographs the least cosine of the logits is {verification.cosine:.6f} (at least "
-        f"{verification.gate} is demanded), and a second run gave "
-        f"{'the same' if verification.repeatable else 'another'} answer. Nothing was published. "
-        "Try another version of the runtime, and report this network."
+        f"{verification.images} photographs {'; '.join(verification.failures)}. Nothing was "
+        "published. Try another version of the runtime, and report this network."
     )
 
 

@@ -1,39 +1,36 @@
-"""Checking a finished build: does its engine still compute, and still keep its budget?"""
+"""Checking a finished build: does it still keep its budget, and what was it made of?"""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
-from backends.model import ExportedModel
-from backends.registry import get_backend
 from compiler.design import Design, DesignedNetwork, build_design, design_of
 from compiler.donors import Donors
 from compiler.network import Blueprint, Segment
 from compiler.progress import Progress
 from compiler.recipe import Recipe
 from compiler.recipe_zoo import Weights, open_recipe_zoo
-from compiler.verification import Verification, verify
+from compiler.user_models import is_user_code
 from compiler.zoo import Zoo, open_zoo
-from derycc.console import milliseconds, percent
+from derycc.build_files import MOST_WEIGHTS, read_file
+from derycc.build_model import load_model
+from derycc.console import milliseconds
 from derycc.manifest import NAME, Latency, Manifest, check_files, read_manifest
 from derycc.manifest_targets import OnTarget
-from derycc.session import (
-    DEMO_PHOTOGRAPHS,
-    WHOLE_PROTOCOL,
-    Options,
-    make_home,
-    open_photographs,
-)
+from derycc.session import WHOLE_PROTOCOL, Options, make_home
+from derycc.verify_file import require_verified
 from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.store import CostStore
-from targets.errors import BudgetMissedError, VerificationError, ZooError
+from targets.errors import BudgetMissedError, UsageError, ZooError
 from targets.target import get_target
+
+_WEIGHTS = "network.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +97,15 @@ class Benched:
             )
 
 
-def verification_line(verification: Verification) -> str:
-    """The result in one line."""
-    verdict = "passed" if verification.passed else "FAILED"
-    return (
-        f"{verdict}: {verification.images} photographs, least cosine {verification.cosine:.7f} "
-        f"(gate {verification.gate}), largest difference {verification.max_abs_error:.2g}, top-1 "
-        f"agreement {percent(verification.top1_agreement)}"
-    )
+def verified(folder: Path, unverified: bool) -> str | None:
+    """Refuse a build that is changed or not verified; what to say where it is let pass.
 
-
-def require(verification: Verification) -> None:
-    """Raise where the engine does not compute what the network computes."""
-    if not verification.passed:
-        raise VerificationError(
-            "The engine of this build does not compute what its network computes. Do not deploy "
-            "it; build it again with this runtime."
-        )
+    Raises:
+        UsageError: it is no build, or its files were changed.
+        VerificationError: as `require_verified`.
+    """
+    check_files(folder, read_manifest(folder))
+    return require_verified(folder, unverified)
 
 
 def bench(folder: Path, options: Options, target: str | None, progress: Progress) -> Benched:
@@ -124,7 +113,7 @@ def bench(folder: Path, options: Options, target: str | None, progress: Progress
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     device = get_target(target or manifest.target)
-    model = ExportedModel.load(folder / "model.onnx")
+    model = load_model(folder, manifest)
     make_home(options.home)
     random = np.random.default_rng(0)
     progress.start(f"measuring {folder.name} on {device}", WHOLE_PROTOCOL.rounds)
@@ -142,61 +131,35 @@ def bench(folder: Path, options: Options, target: str | None, progress: Progress
     return Benched(manifest, table.cost(model).raw, str(device))
 
 
-def verify_build(folder: Path, options: Options, progress: Progress) -> Verification:
-    """Compare a build's engine with its torch network, rebuilt from the donors' architectures.
-
-    Of several targets' engines the one that differs most counts.
-
-    Raises:
-        UsageError: the folder is no build, or its files were changed.
-    """
-    manifest = read_manifest(folder)
-    check_files(folder, manifest)
-    targets = [get_target(one.target) for one in manifest.targets[1:]]
-    targets.insert(0, get_target(manifest.target))
-    make_home(options.home)
-    network = recorded_network(folder, manifest, options, progress)
-    images = open_photographs(_recorded(options, manifest), progress).held_out
-    model = ExportedModel.load(folder / "model.onnx")
-    found = []
-    for target in targets:
-        progress.start(f"verifying on {target} with {len(images)} photographs", None)
-        with get_backend(target.backend).compile(model, target) as engine:
-            verification = verify(network, engine, images)
-        found.append(replace(verification, gate=manifest.verified.gate))
-        progress.finish()
-    return min(found, key=lambda one: (one.passed, one.cosine))
-
-
-def _recorded(options: Options, manifest: Manifest) -> Options:
-    """The options, with the photographs that the build was made with where none are named."""
-    source = Path(manifest.data.source)
-    if options.data is None and manifest.data.source != DEMO_PHOTOGRAPHS and source.exists():
-        return replace(options, data=source)
-    return options
-
-
 def recorded_network(
     folder: Path, manifest: Manifest, options: Options, progress: Progress
-) -> DesignedNetwork:
-    """A build's torch network, with the weights that lie beside its engine.
+) -> tuple[Design, DesignedNetwork]:
+    """What a build's network is made of, and the torch network with the build's own weights.
 
     Raises:
         UsageError, ZooError: as `recorded_design`, or the weights do not fit.
     """
+    try:
+        tensors = load(read_file(folder, _WEIGHTS, MOST_WEIGHTS))
+    except (UsageError, SafetensorError) as error:
+        raise _unfit(folder, error) from error
     design, zoo = recorded_design(folder, manifest, options, progress)
     donors = Donors(zoo)
     if isinstance(design, Recipe):
         design = design_of(design, donors)
     network = build_design(design, donors)
     try:
-        network.load_state_dict(load_file(folder / "network.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise ZooError(
-            f"The weights of {folder} do not fit the network that its manifest describes: "
-            f"{str(error).splitlines()[0]}. Build again, or restore network.safetensors."
-        ) from error
-    return network
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise _unfit(folder, error) from error
+    return design, network
+
+
+def _unfit(folder: Path, error: Exception) -> ZooError:
+    return ZooError(
+        f"The weights of {folder} do not fit the network that its manifest describes: "
+        f"{str(error).splitlines()[0].rstrip('.')}. Build again, or restore {_WEIGHTS}."
+    )
 
 
 def recorded_design(
@@ -218,9 +181,22 @@ def recorded_design(
     Raises:
         UsageError, ZooError: as `open_zoo` and `open_recipe_zoo`.
     """
-    text, said = options.zoo or manifest.zoo, manifest.network
+    text, said = options.zoo or _without_code(folder, manifest), manifest.network
     if said.recipe is None:
         segments = tuple(Segment(s.model, s.start, s.end) for s in said.segments)
         return Blueprint(said.input_size, segments), open_zoo(options.home, text, progress)
     recipe = Recipe.from_json(json.dumps(said.recipe), f"The recipe in {folder / NAME}")
     return open_recipe_zoo(recipe, options.home, text, weights, progress)
+
+
+def _without_code(folder: Path, manifest: Manifest) -> str | None:
+    """The zoo that a build names; a build may come from anybody, so that it cannot name code."""
+    named = [part.strip().partition("=")[0] for part in (manifest.zoo or "").split(",")]
+    named += [segment.model for segment in manifest.network.segments]
+    for name in named:
+        if is_user_code(name):
+            raise UsageError(
+                f"The build {folder} names code as a donor, {name!r:.80}. Code is run where you "
+                "name it, and not where a file does: look at it, and give the donors by --zoo."
+            )
+    return manifest.zoo

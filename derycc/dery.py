@@ -7,8 +7,9 @@ from compiler.dery_bench import DeryAnswer, DeryBench, DerySettings
 from compiler.dery_refusal import check_feasible, check_sets
 from compiler.equivalence import EquivalenceSet, Member
 from compiler.workbench import Workbench
-from derycc import manifest
 from derycc.building import Built, Request, choose, limits
+from derycc.manifest_dery import Dery
+from derycc.manifest_dery import EquivalenceSet as Chosen
 
 PARTITION = "partition.json"
 """The equivalence sets in a build's folder, as `derycc partition` writes them."""
@@ -33,10 +34,10 @@ def build_dery(
     return replace(built, dery=dery.answer(built.trial, built.trials)), dery.workbench
 
 
-def describe_dery(answer: DeryAnswer) -> manifest.Dery:
+def describe_dery(answer: DeryAnswer) -> Dery:
     """What a manifest says of the choice."""
     sets = answer.partition.sets
-    return manifest.Dery(
+    return Dery(
         k=answer.settings.k,
         epsilon=answer.settings.epsilon,
         seed=answer.settings.seed,
@@ -57,9 +58,9 @@ def finite(score: float | None) -> float | None:
     return score if score is not None and math.isfinite(score) else None
 
 
-def _set(group: EquivalenceSet, members: tuple[Member, ...]) -> manifest.EquivalenceSet:
+def _set(group: EquivalenceSet, members: tuple[Member, ...]) -> Chosen:
     (chosen,) = [member for member in members if member in group.members]
-    return manifest.EquivalenceSet(
+    return Chosen(
         model=chosen.model,
         first=chosen.first,
         last=chosen.last,

@@ -21,8 +21,9 @@ def verified_int8(
         bench.candidates.quality(design).held_out for design in (blueprint, blueprint.in_float)
     )
     drop = in_float.score - mixed.score
-    found = replace(verification, gate=INT8_COSINE_GATE)
-    faults = Int8Judged(found.cosine, drop, bench.settings.max_drop).faults
+    most = bench.settings.max_drop
+    found = replace(verification, gate=INT8_COSINE_GATE, precision=INT8, drop=drop, max_drop=most)
+    faults = Int8Judged(found.cosine, drop, most).faults
     if faults or not found.passed:
         said = "; ".join(faults) or "a second run gave another answer"
         raise VerificationError(

@@ -9,7 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compiler.certificate import Certificate
+from derycc.build_files import open_file, read_file
 from derycc.manifest_asked import Beliefs, Choice, Constraint, Demands, Replayed, Session
+from derycc.manifest_checks import fault
+from derycc.manifest_dery import Dery
 from derycc.manifest_loop import Round
 from derycc.manifest_precision import Precision
 from derycc.manifest_targets import OnTarget
@@ -20,6 +23,8 @@ READ = ("derycc.manifest/1", "derycc.manifest/2", FORMAT)
 """Formats that are read: 1 knew no recipes and no builds without a budget, 2 no constraints."""
 
 NAME = "manifest.json"
+VERIFY_FILE = "verify.json"
+"""It says itself which model it is about, and no hash of the manifest holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,64 +164,8 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class EquivalenceSet:
-    """One set of DeRy mode, with the block that the network has of it.
-
-    Attributes:
-        model: the block's donor.
-        first: its first node.
-        last: its last node.
-        stage: its place in its donor and in the network, from 1.
-        similarity: to the set's anchor, input's plus output's; 2 for the anchor.
-        anchor: the block that is most like all of the set.
-        members: blocks of the set.
-    """
-
-    model: str
-    first: str
-    last: str
-    stage: int
-    similarity: float
-    anchor: str
-    members: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dery:
-    """How DeRy mode came to its network.
-
-    Attributes:
-        k: equivalence sets, blocks of every donor, and blocks of the network.
-        epsilon: how much more than an even share of nodes a block may have.
-        seed: of all that is random.
-        score: what networks were chosen by.
-        value: the network's; None: minus infinity.
-        proven: no network scores better within the limits as predicted, but for those tried before.
-        enumerated: networks that were scored one by one; None: the solver did without.
-        complete: whether these were all within the limits.
-        correlation: Spearman's, of score and measured quality of the networks tried.
-        objective: of the partition: the sum of similarities to the anchors.
-        partition_proven: whether that is proven to be the highest possible.
-        sets: the sets, each with its chosen block.
-    """
-
-    k: int
-    epsilon: float | None
-    seed: int
-    score: str
-    value: float | None
-    proven: bool
-    enumerated: int | None
-    complete: bool | None
-    correlation: float | None
-    objective: float
-    partition_proven: bool
-    sets: tuple[EquivalenceSet, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Verified:
-    """The engine against the torch network on real photographs."""
+    """The engine against the torch network on real photographs: `compiler.verification`."""
 
     images: int
     cosine: float
@@ -225,6 +174,11 @@ class Verified:
     repeatable: bool
     gate: float
     passed: bool
+    precision: str = "fp32"
+    agreement_gate: float | None = None
+    worst: int = 0
+    drop: float | None = None
+    max_drop: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,17 +294,20 @@ def check_files(build: Path, manifest: Manifest) -> None:
         UsageError: naming the first file that is gone or changed.
     """
     for name, expected in manifest.files.items():
-        try:
-            found = hashlib.sha256((build / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise UsageError(
-                f"{build / name} cannot be read ({error.strerror}). Build again, or restore it."
-            ) from error
+        if name == VERIFY_FILE:
+            continue  # written anew by `derycc verify`; earlier builds held it by hash
+        with open_file(build, name) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != expected:
-            raise UsageError(
-                f"{build / name} is not the file that was built: its sha256 begins "
-                f"{found[:12]}, the manifest says {expected[:12]}. Build again, or restore it."
-            )
+            raise changed(build / name, found, expected)
+
+
+def changed(path: Path, found: str, expected: str) -> UsageError:
+    """What to raise of a file whose hash is another than the manifest says."""
+    return UsageError(
+        f"{path} is not the file that was built: its sha256 begins {found[:12]}, the manifest says "
+        f"{expected[:12]}. Build again, or restore it."
+    )
 
 
 def read_manifest(build: Path) -> Manifest:
@@ -360,21 +317,28 @@ def read_manifest(build: Path) -> Manifest:
         UsageError: the folder is no finished build.
     """
     path = build / NAME
-    try:
-        content = path.read_bytes()
-        _check_format(path, content)
-        return _adapter().validate_json(content)
-    except OSError as error:
+    if not path.is_symlink() and not path.is_file():
+        reason = "it is no file" if path.exists() else "No such file or directory"
         raise UsageError(
-            f"{build} is no finished build: its {NAME} cannot be read ({error.strerror}). Give a "
+            f"{build} is no finished build: its {NAME} cannot be read ({reason}). Give a "
             "folder that `derycc build` has written."
-        ) from error
+        )
+    content = read_file(build, NAME)
+    try:
+        _check_format(path, content)
+        found = _adapter().validate_json(content)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "the file"
-        raise UsageError(
-            f"{path} is damaged: {where}: {fault['msg']}. Build again, or restore the file."
-        ) from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise _damaged(path, f"{where}: {first['msg']}") from error
+    wrong = fault(found)
+    if wrong:
+        raise _damaged(path, wrong)
+    return found
+
+
+def _damaged(path: Path, wrong: str) -> UsageError:
+    return UsageError(f"{path} is damaged: {wrong}. Build again, or restore the file.")
 
 
 def _check_format(path: Path, content: bytes) -> None:

@@ -43,6 +43,13 @@ StoreText = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Unverified = Annotated[
+    bool,
+    typer.Option(
+        "--unverified",
+        help="Go on where the engine failed derycc verify, or nobody ran it; that is printed.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 DryPlan = Annotated[
     bool,

@@ -3,7 +3,8 @@
 from rich.table import Table
 
 from derycc.console import table
-from derycc.manifest import Dery, Solver
+from derycc.manifest import Solver
+from derycc.manifest_dery import Dery
 from derycc.printing_choice import choice_lines
 
 

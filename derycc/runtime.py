@@ -13,6 +13,7 @@ from PIL import Image
 from backends.backend import Array, Engine
 from backends.model import ExportedModel
 from backends.registry import get_backend
+from derycc.build_model import load_model, read_labels
 from derycc.manifest import Network, check_files, read_manifest
 from derycc.run_template import prepare
 from targets.errors import DataError, UsageError
@@ -157,7 +158,6 @@ def open_session(build: str | Path, target: str | None) -> Session:
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     device = get_target(target or manifest.target)
-    model = ExportedModel.load(folder / "model.onnx")
-    names = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
+    model = load_model(folder, manifest)
     engine = get_backend(device.backend).compile(model, device)
-    return Session(engine, manifest.network, tuple(names), model)
+    return Session(engine, manifest.network, read_labels(folder), model)

@@ -5,10 +5,10 @@ import typer
 from derycc.commands import (
     bench,
     build,
-    check,
     demo,
     doctor,
     explain,
+    export,
     front,
     judge,
     partition,
@@ -19,6 +19,7 @@ from derycc.commands import (
     store,
     sweep,
     targets,
+    verify,
     zoo,
 )
 
@@ -42,7 +43,8 @@ def register(app: typer.Typer, zoo_app: typer.Typer) -> None:
         front.front,
         explain.explain,
         bench.bench,
-        check.verify,
+        verify.verify,
+        export.export,
         demo.demo,
         doctor.doctor,
     ):

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from derycc.commands.check import BuildFolder
-from derycc.options import AsJson, DryRun, Home, StoreText, ZooText, frame, print_json
+from derycc.options import (
+    AsJson,
+    DryRun,
+    Home,
+    StoreText,
+    Unverified,
+    ZooText,
+    frame,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from derycc.benching import BenchRequest, Compared
@@ -46,6 +55,7 @@ def bench(
     batches: Batches = "1",
     rounds: Rounds = 7,
     zoo: ZooText = None,
+    unverified: Unverified = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -60,6 +70,10 @@ def bench(
         if dry_run:
             _plan(request, as_json)
             return
+        for one in (folder, against) if against else (folder,):
+            caution = checking.verified(one, unverified)
+            if caution is not None:
+                typer.echo(caution, err=True)
         options, bars = Options(home, store=store, zoo=zoo), Bars(quiet=as_json)
         result = checking.bench(folder, options, target, bars)
         if not as_json:

@@ -292,6 +292,7 @@ def _network(named: str, lock: "Lock | None") -> "Recipe":
 
 def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
     from derycc.console import stdout
+    from derycc.export_usage import build_usage
     from derycc.loop_words import certificate_lines
     from derycc.printing import build_notes, build_table, network_lines
     from derycc.printing_dery import sets_table
@@ -310,7 +311,7 @@ def _print(papers: "Manifest", folder: Path, as_json: bool) -> None:
     if papers.replayed is not None:
         typer.echo(papers.replayed.verdict)
     typer.echo(f"Written to {folder}: model.onnx, report.html, manifest.json, run.py, ...")
-    typer.echo(f"Try it: python {folder / 'run.py'} PHOTO")
+    typer.echo("\n".join(["Use it:", *(f"    {line}" for line in build_usage(folder))]))
 
 
 def _dery(mode: str, asked: dict[str, Any], score: str | None) -> "DerySettings | None":

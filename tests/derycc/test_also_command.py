@@ -144,8 +144,8 @@ def test_a_build_is_measured_and_compared_again_on_every_target(
 
     assert json.loads(measured.stdout)["budget_us"] == 1250.0
     assert compared.exit_code == 0, compared.output
-    assert "verifying on reference with 5 photographs" in compared.stderr
-    assert f"verifying on {THERE} with 5 photographs" in compared.stderr
+    assert "verifying on reference with 10 photographs" in compared.stderr
+    assert f"verifying on {THERE} with 10 photographs" in compared.stderr
 
 
 def test_a_budget_that_only_the_other_target_misses_is_refused_by_name(

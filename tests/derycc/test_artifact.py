@@ -27,7 +27,6 @@ FILES = {
     "network.safetensors",
     "report.html",
     "run.py",
-    "verify.json",
 }
 
 
@@ -37,7 +36,7 @@ def test_all_files_are_there_and_their_hashes_are_right(
     found = {path.name: path for path in workshop.build.iterdir()}
 
     assert set(papers.files) == FILES
-    assert set(found) == {*FILES, "manifest.json"}
+    assert set(found) == {*FILES, "manifest.json", "verify.json"}
     for name, sha256 in papers.files.items():
         assert hashlib.sha256(found[name].read_bytes()).hexdigest() == sha256
 
@@ -155,7 +154,7 @@ def test_folders_put_in_one_place_at_the_same_time_are_each_whole(tmp_path: Path
             (folder / "file").write_text(str(number))
             old = aside / f"old-{turn}"
             old.mkdir()
-            artifact._put(folder, place, old)
+            artifact.put_folder(folder, place, old)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(put, range(3)))

@@ -338,7 +338,7 @@ def test_a_build_says_what_it_is_and_where(workshop: "Workshop") -> None:
     assert "Promised and measured" in said
     assert "agreement, calibration" in said
     assert f"Written to {workshop.build}: model.onnx, " in said
-    assert said.endswith(f"Try it: python {workshop.build / 'run.py'} PHOTO\n")
+    assert said.endswith("--format onnx|ort|triton|zip\n")
 
 
 def test_the_same_command_twice_gives_the_same_network(

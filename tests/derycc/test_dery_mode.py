@@ -11,7 +11,8 @@ from compiler.dery_bench import DerySettings
 from compiler.equivalence import Partition
 from derycc.building import Request, out_folder
 from derycc.dery import finite
-from derycc.manifest import Dery, EquivalenceSet, Manifest, Solver, read_manifest
+from derycc.manifest import Manifest, Solver, read_manifest
+from derycc.manifest_dery import Dery, EquivalenceSet
 from derycc.printing_dery import dery_lines, sets_table
 
 if TYPE_CHECKING:

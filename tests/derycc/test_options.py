@@ -40,6 +40,7 @@ def test_these_are_the_commands() -> None:
         "demo",
         "doctor",
         "explain",
+        "export",
         "front",
         "judge",
         "partition",
