@@ -84,7 +84,14 @@ class ReferenceEngine(Engine):
         assert self._evaluator is not None
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
-            values = self._evaluator.run(None, dict(inputs))
+            try:
+                values = self._evaluator.run(None, dict(inputs))
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                reason = " ".join(str(error).split())[:300]
+                raise UsageError(
+                    f"The reference backend cannot run the model {self._model.name!r}: {reason}. "
+                    f"Export it with operators of the ONNX standard."
+                ) from error
         names = (spec.name for spec in self._model.outputs)
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
