@@ -27,6 +27,9 @@ FORMAT = "derycc.assembly/1"
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
+Ended = Literal["enough", "no more", "time"]
+"""Why no more answers follow: so many were asked for, there are no more, or time ran out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
@@ -156,6 +159,28 @@ def k_best(
     infeasible problem gives no answers. Ties are ordered as by `assemble`. `time_limit_s` is for
     all answers together.
     """
+    return best_few(
+        problem,
+        k,
+        distinct=distinct,
+        time_limit_s=time_limit_s,
+        seed=seed,
+        workers=workers,
+        tie_break=tie_break,
+    )[0]
+
+
+def best_few(
+    problem: Problem,
+    k: int,
+    *,
+    distinct: int = 1,
+    time_limit_s: float = 60,
+    seed: int = 0,
+    workers: int = 1,
+    tie_break: str | None = "latency_us",
+) -> tuple[tuple[Assembly, ...], Ended]:
+    """The answers of `k_best`, and why no more follow; "no more" is proven."""
     check_effort(time_limit_s, seed, workers)
     if k < 1:
         raise UsageError(f"Asked for the {k} best networks. Ask for 1 or more.")
@@ -168,13 +193,13 @@ def k_best(
         started = time.monotonic()
         answer = answered(search, started, deadline - started, tie_order(tie_break))
         if not answer.found:
-            break
+            return tuple(answers), "no more" if answer.status == "infeasible" else "time"
         answers.append(answer)
         if answer.status != "optimal":
-            break
+            return tuple(answers), "enough" if len(answers) == k else "time"
         path = _numbers(problem, frozenset(answer.arcs))
         search.forbid(path) if distinct == 1 else search.differ(path, distinct)
-    return tuple(answers)
+    return tuple(answers), "enough"
 
 
 def cheapest(

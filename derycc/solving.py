@@ -6,14 +6,15 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compiler.assembly import Assembly, assemble, k_best
+from compiler.assembly import Assembly, Ended, assemble, best_few
 from compiler.problem import Problem
 from compiler.shortfall import Shortfall, has_path, shortfalls
-from targets.errors import InfeasibleError, UnknownNameError, UsageError
+from derycc.problem_checks import check_ends, check_limits, costed, impossible_counts
+from targets.errors import DeryccError, InfeasibleError, UnknownNameError, UsageError
 
 FORMAT = "derycc.assemblies/1"
 
@@ -44,45 +45,80 @@ class SolveRequest:
     workers: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """What came of a problem.
+
+    Attributes:
+        answers: the best first; where there is none, the one answer that says so.
+        ended: why no more answers follow.
+        shortfalls: of an infeasible problem, the least possible of every limited resource.
+        fault: why there is no path; None: there is one.
+    """
+
+    answers: tuple[Assembly, ...]
+    ended: Ended = "enough"
+    shortfalls: tuple[Shortfall, ...] = ()
+    fault: DeryccError | None = None
+
+
 def read_problem(request: SolveRequest) -> Problem:
     """The file's problem under the limits that were asked for.
 
     Raises:
-        UsageError: the file or a limit is not usable.
+        UsageError: the file, a limit or another option is not usable.
     """
+    if request.distinct > 1 and request.k == 1:
+        raise UsageError(
+            f"--distinct {request.distinct} says how far several answers differ, and one is asked "
+            "for. Add --k N with N of 2 or more, or leave --distinct out."
+        )
     problem = Problem.load(request.file)
-    limits = dict(problem.limits)
+    try:
+        check_limits(problem)
+        check_ends(problem)
+    except UsageError as error:
+        raise UsageError(f"The problem file '{request.file}' is not usable: {error}") from error
+    limits, given = dict(problem.limits), set[str]()
     for text in request.limits:
-        name, amount = _limit(text, problem.resources)
+        name, amount = _limit(text, costed(problem))
+        if name in given:
+            raise UsageError(f"--limit bounds '{name}' twice. Give it once.")
+        given.add(name)
         limits[name] = amount
     return replace(problem, limits=tuple(limits.items()))
 
 
-def solve_problem(problem: Problem, request: SolveRequest) -> tuple[Assembly, ...]:
-    """The answers, the best first; one at least.
+def solve_problem(problem: Problem, request: SolveRequest) -> Solved:
+    """The answers, the best first, or why there is none.
 
-    Raises:
-        InfeasibleError: no path is allowed; says the least possible of every limited resource.
-        UsageError: time ran out before any path was found.
+    The fault is an InfeasibleError where no path is allowed, which says the least possible of every
+    limited resource, and a UsageError where time ran out before any path was found.
     """
     with told_after(PATIENCE_S, f"Still searching, for up to {request.time_limit_s:g} s ..."):
-        answers = _best(problem, request)
+        answers, ended = _best(problem, request)
         if answers[0].status == "infeasible":
-            raise InfeasibleError(_infeasible(problem, request))
+            why, found = _infeasible(problem, request)
+            return Solved(answers, ended, found, InfeasibleError(why))
     if answers[0].status == "unknown":
-        raise UsageError(
-            f"In {request.time_limit_s:g} s no path that keeps all limits was found, and none was "
-            "excluded. Give a longer --time-limit, or looser limits."
-        )
-    return answers
+        return Solved(answers, ended, fault=UsageError(_no_time(request)))
+    return Solved(answers, ended)
 
 
-def _best(problem: Problem, request: SolveRequest) -> tuple[Assembly, ...]:
-    """The best few; where there are none, the one answer that says why."""
+def _no_time(request: SolveRequest) -> str:
+    return (
+        f"In {request.time_limit_s:g} s no path that keeps all limits was found, and none was "
+        "excluded. Give a longer --time-limit, or looser limits."
+    )
+
+
+def _best(problem: Problem, request: SolveRequest) -> tuple[tuple[Assembly, ...], Ended]:
+    """The best few and why no more follow; where there are none, the answer that says why."""
     seconds, seed, workers = request.time_limit_s, request.seed, request.workers
     found: tuple[Assembly, ...] = ()
+    ended: Ended = "enough"
     if request.k > 1:
-        found = k_best(
+        found, ended = best_few(
             problem,
             request.k,
             distinct=request.distinct,
@@ -90,16 +126,38 @@ def _best(problem: Problem, request: SolveRequest) -> tuple[Assembly, ...]:
             seed=seed,
             workers=workers,
         )
-    return found or (assemble(problem, time_limit_s=seconds, seed=seed, workers=workers),)
+    if found:
+        return found, ended
+    return (assemble(problem, time_limit_s=seconds, seed=seed, workers=workers),), ended
 
 
-def answers_json(answers: Sequence[Assembly], request: SolveRequest) -> str:
-    """What `--json` prints: the answer itself, or with `--k` all of them."""
-    if request.k == 1:
-        return answers[0].to_json()
-    content: dict[str, Any] = {"format": FORMAT, "k": request.k, "distinct": request.distinct}
-    content["answers"] = [each.content() for each in answers]
+def solved_json(solved: Solved, request: SolveRequest) -> str:
+    """What `--json` prints: the answer itself, or with `--k` all of them; also if there is none."""
+    first, fault = solved.answers[0], solved.fault
+    content: dict[str, Any] = first.content()
+    if request.k > 1:
+        answers = [] if fault else [each.content() for each in solved.answers]
+        content = {"format": FORMAT, "k": request.k, "distinct": request.distinct}
+        content |= {"status": first.status, "ended": solved.ended, "answers": answers}
+    if fault is not None:
+        content |= {"message": str(fault), "shortfalls": [asdict(s) for s in solved.shortfalls]}
     return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def fewer_lines(solved: Solved, request: SolveRequest) -> list[str]:
+    """Why there are fewer answers than were asked for, if there are."""
+    count = len(solved.answers)
+    if count >= request.k:
+        return []
+    if solved.ended == "time":
+        return [f"Time ran out after {count} of {request.k}. Give a longer --time-limit."]
+    apart = (
+        f" with so many new arcs (--distinct {request.distinct})" if request.distinct > 1 else ""
+    )
+    return [
+        f"There {'is' if count == 1 else 'are'} only {count} such "
+        f"path{'' if count == 1 else 's'}{apart}: proven."
+    ]
 
 
 @contextmanager
@@ -137,14 +195,13 @@ def _limit(text: str, resources: Sequence[str]) -> tuple[str, float]:
     return name, amount
 
 
-def _infeasible(problem: Problem, request: SolveRequest) -> str:
+def _infeasible(problem: Problem, request: SolveRequest) -> tuple[str, tuple[Shortfall, ...]]:
     """Which limits are too low, and how far each would have to be relaxed."""
     ends = f"from '{problem.source}' to '{problem.sink}'"
     seconds, seed, workers = request.time_limit_s, request.seed, request.workers
     possible = has_path(problem, time_limit_s=seconds, seed=seed, workers=workers)
     if not problem.limits or not possible:
-        counts = " that keeps the counts" if problem.counts else ""
-        return f"There is no path {ends}{counts}, whatever the limits. Add arcs, or relax counts."
+        return _no_path(problem, ends), ()
     found = shortfalls(problem, time_limit_s=seconds, seed=seed, workers=workers)
     told = " ".join(_told(each) for each in found)
     enough = [
@@ -153,7 +210,19 @@ def _infeasible(problem: Problem, request: SolveRequest) -> str:
         if each.beside is not None and each.beside > each.limit
     ]
     advice = " or ".join(enough) if enough else "more than one limit"
-    return f"No path {ends} keeps all limits. {told} Relax {advice}."
+    return f"No path {ends} keeps all limits. {told} Relax {advice}.", found
+
+
+def _no_path(problem: Problem, ends: str) -> str:
+    """Why there is no path even without limits."""
+    if wrong := impossible_counts(problem):
+        return f"There is no path {ends} that keeps the counts: {'; '.join(wrong)}. Correct that."
+    if problem.counts:
+        return (
+            f"There is no path {ends} that keeps the counts, whatever the limits. "
+            "Add arcs, or relax counts."
+        )
+    return f"There is no path {ends}, whatever the limits. Add arcs."
 
 
 def _told(each: Shortfall) -> str:

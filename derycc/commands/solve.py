@@ -57,15 +57,20 @@ def solve(
 def _solve(request: "SolveRequest", as_json: bool) -> None:
     from derycc.console import stdout
     from derycc.printing_solve import answer_lines, cost_table, path_lines, ranking_table
-    from derycc.solving import answers_json, read_problem, solve_problem
+    from derycc.solving import fewer_lines, read_problem, solve_problem, solved_json
 
     problem = read_problem(request)
-    answers = solve_problem(problem, request)
+    solved = solve_problem(problem, request)
+    answers = solved.answers
     if as_json:
-        typer.echo(answers_json(answers, request), nl=False)
-    elif request.k == 1:
+        typer.echo(solved_json(solved, request), nl=False)
+    if solved.fault is not None:
+        raise solved.fault
+    if as_json:
+        return
+    if request.k == 1:
         typer.echo("\n".join(answer_lines(answers[0])))
         stdout().print(cost_table(problem, answers[0]))
     else:
         stdout().print(ranking_table(answers))
-        typer.echo("\n".join(path_lines(answers)))
+        typer.echo("\n".join([*path_lines(answers), *fewer_lines(solved, request)]))

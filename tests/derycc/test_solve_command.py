@@ -113,7 +113,13 @@ def test_the_best_few_come_in_order(tmp_path: Path) -> None:
     shown = solve(file, "--k", "5", "--limit", "latency_us=2000")
     plain = json.loads(solve(file, "--k", "5", "--limit", "latency_us=2000", "--json").stdout)
 
-    assert shown.stdout.splitlines()[-3:] == ["1: a1 a2", "2: a1 ab b2", "3: b1 b2"]
+    assert shown.stdout.splitlines()[-4:] == [
+        "1: a1 a2",
+        "2: a1 ab b2",
+        "3: b1 b2",
+        "There are only 3 such paths: proven.",
+    ]
+    assert (plain["status"], plain["ended"]) == ("optimal", "no more")
     assert (plain["format"], plain["k"], plain["distinct"]) == ("derycc.assemblies/1", 5, 1)
     assert [answer["objective"] for answer in plain["answers"]] == [81.5, 71.5, 61.0]
 
@@ -127,6 +133,8 @@ def test_answers_can_be_asked_to_differ(tmp_path: Path) -> None:
     answers = json.loads(result.stdout)["answers"]
     assert [answer["arcs"] for answer in answers] == [["a1", "a2"], ["a1", "ab", "b2"]]
     assert len(json.loads(three.stdout)["answers"]) == 1
+    shown = solve(file, "--k", "3", "--distinct", "3", "--limit", "latency_us=2000").stdout
+    assert "There is only 1 such path with so many new arcs (--distinct 3): proven." in shown
 
 
 def test_what_cannot_be_met_says_the_least_possible_and_what_to_relax(tmp_path: Path) -> None:
@@ -176,7 +184,88 @@ def test_where_no_limit_is_to_blame_the_message_says_so(tmp_path: Path) -> None:
         "There is no path from 'in' to 'out' that keeps the counts, whatever the limits. "
         "Add arcs, or relax counts."
     )
-    assert by_arcs.startswith("There is no path from 'in' to 'out', whatever the limits.")
+    assert by_arcs == "There is no path from 'in' to 'out', whatever the limits. Add arcs."
+
+
+def test_counts_that_nothing_can_keep_are_named(tmp_path: Path) -> None:
+    counts = [
+        {"arcs": ["a2"], "at_most": 1},
+        {"arcs": ["ab"], "at_least": 2},
+        {"arcs": ["a1", "b1"], "at_least": 2, "at_most": 1},
+    ]
+
+    message = refusal(solve(written(tmp_path, PROBLEM | {"counts": counts})), 3)
+
+    assert message == (
+        "There is no path from 'in' to 'out' that keeps the counts: counts[1] wants at least 2 of "
+        "1 arc; counts[2] wants at least 2 and at most 1 arcs. Correct that."
+    )
+
+
+def test_json_says_that_there_is_no_path_and_the_least_possible(tmp_path: Path) -> None:
+    file = written(tmp_path, PROBLEM | {"limits": {"latency_us": 600}})
+
+    one, many = solve(file, "--json"), solve(file, "--json", "--k", "2")
+
+    said = json.loads(one.stdout)
+    assert (one.exit_code, many.exit_code) == (3, 3)
+    assert (said["format"], said["status"], said["arcs"]) == (
+        "derycc.assembly/1",
+        "infeasible",
+        [],
+    )
+    (short,) = said["shortfalls"]
+    assert (short["resource"], short["limit"], short["least"]) == ("latency_us", 600, 650.5)
+    assert one.stderr == f"derycc: {said['message']}\n"
+    assert Assembly.from_json(one.stdout).status == "infeasible"
+    several = json.loads(many.stdout)
+    assert (several["status"], several["answers"]) == ("infeasible", [])
+    assert several["shortfalls"] == said["shortfalls"]
+
+
+def test_json_says_that_time_ran_out(tmp_path: Path) -> None:
+    arcs = [arc(f"{i}.{j}", f"n{i}", f"n{j}", 1.0, 1.0) for i in range(5) for j in range(5)]
+    content = PROBLEM | {"arcs": arcs, "counts": [], "source": "n0", "sink": "n4"}
+
+    result = solve(written(tmp_path, content), "--time-limit", "1e-9", "--json")
+
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["status"] == "unknown"
+
+
+def test_a_limit_on_what_no_arc_costs_is_refused(tmp_path: Path) -> None:
+    message = refusal(solve(written(tmp_path, PROBLEM | {"limits": {"latencyus": 1000}})))
+
+    assert message.endswith(
+        "is not usable: Unknown resource in limits 'latencyus'. Did you mean 'latency_us'? "
+        "Known: latency_us, memory_kb."
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ({"sink": "zz"}, "No arc leads to the sink 'zz'; did you mean 'out'? Correct the sink,"),
+        ({"sink": "outt"}, "No arc leads to the sink 'outt'; did you mean 'out'?"),
+        ({"source": "zz"}, "No arc leaves the source 'zz'; did you mean 'in'? Correct the source,"),
+    ],
+)
+def test_an_end_that_no_arc_touches_is_refused(
+    tmp_path: Path, ends: dict[str, str], said: str
+) -> None:
+    message = refusal(solve(written(tmp_path, PROBLEM | ends)))
+
+    assert said in message
+
+
+def test_options_that_contradict_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, PROBLEM)
+
+    twice = refusal(solve(file, "--limit", "latency_us=900", "--limit", "latency_us=800"))
+    alone = refusal(solve(file, "--distinct", "2"))
+
+    assert twice == "--limit bounds 'latency_us' twice. Give it once."
+    assert alone.startswith("--distinct 2 says how far several answers differ, and one is asked")
 
 
 def test_a_time_limit_that_proves_nothing_is_told(tmp_path: Path) -> None:
