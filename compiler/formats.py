@@ -1,6 +1,7 @@
 """Formats: JSON files with a format version, checked before their content is looked at."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from targets.errors import UsageError
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape that may stand for half a character."""
 
 
 def read_text(path: Path, what: str, expected: str, *, most_bytes: int | None = None) -> str:
@@ -55,10 +59,16 @@ def parsed(text: str, where: str, expected: str, **how: Any) -> Any:
     """What a JSON text says; `how` goes to `json.loads`.
 
     Raises:
-        UsageError: it is no JSON.
+        UsageError: it is no JSON, or has half a character, which no text that is written can have.
     """
     try:
-        return json.loads(text, **how)
+        content = json.loads(text, **how)
+        if _HALF.search(text) and (half := half_character(json.dumps(content, ensure_ascii=False))):
+            raise UsageError(
+                f"{where} has {half}, which is half a character: no text can be written with it. "
+                "Give the whole character, or another name."
+            )
+        return content
     except json.JSONDecodeError as error:
         raise UsageError(
             f"{where} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}. "
@@ -66,6 +76,15 @@ def parsed(text: str, where: str, expected: str, **how: Any) -> Any:
         ) from error
     except RecursionError as error:
         raise UsageError(f"{where} is nested too deeply. Give a {expected} file.") from error
+
+
+def half_character(text: str) -> str | None:
+    """The first half of a character in a text, as JSON escapes it; None where all are whole."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"\\u{ord(text[error.start]):04x}"
+    return None
 
 
 def check_format(content: Any, where: str, expected: str) -> Mapping[str, Any]:

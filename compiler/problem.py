@@ -26,7 +26,7 @@ from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError, 
 # pydantic refuses typing.TypedDict below Python 3.12.
 from typing_extensions import TypedDict
 
-from compiler.formats import check_format, first_fault, read_text
+from compiler.formats import check_format, first_fault, half_character, read_text
 from compiler.strict_json import parse
 from targets.errors import UsageError
 
@@ -118,6 +118,7 @@ class Problem:
         """Refuse what no path could be read from."""
         if self.sense not in ("maximize", "minimize"):
             raise UsageError(f"The sense is '{self.sense}'. Give maximize or minimize.")
+        _check_names(self)
         if self.source == self.sink:
             raise UsageError(
                 f"Source and sink are both '{self.source}'. Give two different boundaries: "
@@ -181,6 +182,20 @@ def _check_amounts(owner: str, kind: str, amounts: Amounts) -> None:
                 f"{owner} has the {kind} {amount} of '{name}'. "
                 "Give a finite number that is not negative."
             )
+
+
+def _check_names(problem: Problem) -> None:
+    """Refuse names that cannot be written: answers and messages tell them."""
+    names = [problem.source, problem.sink, *(name for name, _ in problem.limits)]
+    for arc in problem.arcs:
+        names += (arc.id, arc.tail, arc.head, *(name for name, _ in arc.costs))
+    if half_character("".join(names)) is None:
+        return
+    name, half = next((name, half) for name in names if (half := half_character(name)))
+    raise UsageError(
+        f"The name {ascii(name)} has {half}, which is half a character: it cannot be written. "
+        "Give arcs, boundaries and resources names of whole characters."
+    )
 
 
 def _repeated(names: Iterable[str]) -> str | None:

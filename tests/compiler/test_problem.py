@@ -214,3 +214,38 @@ def test_a_key_that_comes_twice_is_refused() -> None:
 
     with pytest.raises(UsageError, match=r"has the key 'score' twice\. Give every key once\."):
         Problem.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        content(arcs=[arc(id="\ud800")], counts=[]),
+        content(source="\ud800"),
+        content(limits={"\ud800": 1}),
+        content(arcs=[arc(costs={"\ud800": 1})], counts=[]),
+        content(**{"\ud800": 1}),
+    ],
+)
+def test_half_a_character_is_refused_where_the_file_is_read(bad: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        Problem.from_json(json.dumps(bad), where="The problem file 'p.json'")
+
+    assert str(caught.value) == (
+        "The problem file 'p.json' has \\ud800, which is half a character: no text can be written "
+        "with it. Give the whole character, or another name."
+    )
+
+
+def test_two_escaped_halves_that_make_a_character_are_read() -> None:
+    read = Problem.from_json(json.dumps(content(arcs=[arc(id="\U0001f600")], counts=[])))
+
+    assert read.arcs[0].id == "\U0001f600"
+
+
+@pytest.mark.parametrize("place", ["id", "tail", "cost", "source", "limit"])
+def test_half_a_character_is_refused_where_a_problem_is_made(place: str) -> None:
+    names = {**dict.fromkeys(("id", "tail", "cost", "source", "limit"), "in"), place: "a\udfff"}
+    only = Arc(names["id"], names["tail"], "out", 1.0, ((names["cost"], 1.0),))
+
+    with pytest.raises(UsageError, match=r"The name 'a\\udfff' has \\udfff, which is half a chara"):
+        Problem("maximize", names["source"], "out", (only,), ((names["limit"], 1.0),))

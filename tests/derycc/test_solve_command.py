@@ -412,3 +412,13 @@ def test_200_megabytes_of_arcs_are_refused_within_seconds_and_bounded_memory(
 
 def test_a_file_that_never_ends_is_not_read_to_the_end() -> None:
     assert "is larger than 128 MiB" in refusal(solve("/dev/zero"))
+
+
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_printed(
+    tmp_path: Path,
+) -> None:
+    arcs = [arc("\ud800", "in", "out", 1.0, 1.0)]
+
+    said = refusal(solve(written(tmp_path, {**PROBLEM, "arcs": arcs, "counts": []})))
+
+    assert "has \\ud800, which is half a character" in said
