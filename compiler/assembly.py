@@ -268,7 +268,7 @@ def answered(search: Search, started: float, seconds: float, ties: Sequence[str]
         arcs=tuple(program.problem.arcs[arc].id for arc in path),
         objective=objective,
         bound=bound,
-        gap=None if objective is None or bound is None else _gap(objective, bound),
+        gap=None if objective is None or bound is None else relative_gap(objective, bound),
         costs=tuple((name, program.cost(path, name)) for name in resources),
         wall_s=time.monotonic() - started,
         solver=solver_name(),
@@ -291,6 +291,7 @@ def _bound(program: PathProgram, answer: Answer, objective: float | None) -> flo
     return max(bound, objective) if program.problem.sense == "maximize" else min(bound, objective)
 
 
-def _gap(objective: float, bound: float) -> float:
+def relative_gap(objective: float, bound: float) -> float:
+    """How far a bound is from an objective, relative to the larger of the two; 0 where both are."""
     largest = max(abs(objective), abs(bound))
     return abs(bound - objective) / largest if largest else 0.0

@@ -10,12 +10,15 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-from compiler.assembly import Assembly, answered, check_effort, tie_order
+from compiler.assembly import Assembly, answered, check_effort, relative_gap, tie_order
 from compiler.gate_search import Search, search_for
-from compiler.problem import Problem
+from compiler.problem import Problem, Sense
 from targets.errors import UnknownNameError, UsageError
 
 Ties = tuple[str, ...]
+
+_PREPARING = 0.5
+"""The most of the time that is spent on all budgets at once: the rest is for each by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class FrontPoint:
 
     Attributes:
         limit: the budget of the front's resource.
-        assembly: what `assemble` answers at this budget; it always has a path.
+        assembly: what `assemble` answers at this budget, or where that has no proof the best path
+            known within it; it always has a path.
     """
 
     limit: float
@@ -37,7 +41,7 @@ class SolvedFront:
 
     Attributes:
         points: by rising budget; where `below` is None there are no others.
-        below: time ran out: no budget up to this one was decided; None: all were.
+        below: time ran out: of no budget up to this one anything is known; None: of all is.
     """
 
     points: tuple[FrontPoint, ...]
@@ -65,7 +69,8 @@ def front(
     """The best paths under budgets of `resource` from `low` to `high`, by rising budget.
 
     Other limits and counts hold; one that the problem has for `resource` is left aside. Each point
-    is what `assemble` answers with its limit, so scores never worsen along the front.
+    is what `assemble` answers with its limit; scores never worsen along the front. Where time runs
+    out, a point without proof has the best path that was found for any budget and fits.
 
     Args:
         problem: What may be assembled.
@@ -74,7 +79,8 @@ def front(
         high: The largest.
         points: So many budgets from `low` to `high`; those that nothing meets have no point.
             None: every Pareto-optimal answer, at what it costs (the first perhaps below `low`).
-        time_limit_s: Then the points of the largest budgets come back, and what is undecided.
+        time_limit_s: Then the points of the largest budgets come back, and what is undecided. At
+            most half of it prepares all budgets at once.
         seed: Of the search.
         workers: Threads.
         tie_break: As for `assemble`.
@@ -84,9 +90,10 @@ def front(
     """
     check_effort(time_limit_s, seed, workers)
     _check(problem, resource, low, high, points)
-    deadline, ties = time.monotonic() + time_limit_s, tie_order(tie_break)
+    started, ties = time.monotonic(), tie_order(tie_break)
+    deadline = started + time_limit_s
     search = search_for(_limited(problem, resource, high), seed, workers)
-    search.sweep(resource, low, deadline)
+    search.sweep(resource, low, started + _PREPARING * time_limit_s)
     if points is None:
         return _every_change(search, resource, low, high, deadline, ties)
     return _at_budgets(search, resource, _spaced(low, high, points), deadline, ties)
@@ -123,16 +130,50 @@ def _at_budgets(
     ties: Ties,
 ) -> SolvedFront:
     """One answer a budget, from the largest down; one that also fits the next is not sought."""
-    found: list[FrontPoint] = []
-    answer: Assembly | None = None
+    answers: list[Assembly] = []
     for budget in reversed(budgets):
-        if answer is None or answer.status != "optimal" or answer.cost(resource) > budget:
-            answer = _within(search, resource, budget, deadline, ties)
-        if not answer.found:
-            below = budget if answer.status == "unknown" else None
-            return SolvedFront(tuple(reversed(found)), below)
-        found.append(FrontPoint(budget, answer))
-    return SolvedFront(tuple(reversed(found)))
+        last = answers[-1] if answers else None
+        if last is None or last.status != "optimal" or last.cost(resource) > budget:
+            last = _within(search, resource, budget, deadline, ties)
+        if last.status == "infeasible":
+            break
+        answers.append(last)
+        if not last.found:
+            break
+    undecided = bool(answers) and answers[-1].status == "unknown"
+    sought = budgets if undecided else budgets[len(budgets) - len(answers) :]
+    return _best_known(search.program.problem.sense, resource, sought, answers)
+
+
+def _best_known(
+    sense: Sense, resource: str, budgets: list[float], answers: list[Assembly]
+) -> SolvedFront:
+    """A point for every budget that a known path keeps; `answers` are of the largest, downwards."""
+    points, below = list[FrontPoint](), None
+    for index, budget in enumerate(reversed(budgets)):
+        own = answers[min(index, len(answers) - 1)]  # a bound within more is one within less
+        if own.status != "optimal":
+            own = _improved(sense, own, [a for a in answers if a.cost(resource) <= budget])
+        if not own.found:
+            below = budget
+            break
+        points.append(FrontPoint(budget, own))
+    return SolvedFront(tuple(reversed(points)), below)
+
+
+def _improved(sense: Sense, own: Assembly, known: list[Assembly]) -> Assembly:
+    """An answer without proof, or the best of the known ones, under the same bound."""
+    sign = 1 if sense == "maximize" else -1
+
+    def worth(answer: Assembly) -> float:
+        return -math.inf if answer.objective is None else sign * answer.objective
+
+    best = max([own, *known], key=worth)
+    if best is own or best.objective is None:
+        return own
+    bound = own.bound if own.bound is None else sign * max(sign * own.bound, sign * best.objective)
+    gap = None if bound is None else relative_gap(best.objective, bound)
+    return replace(best, status="feasible", bound=bound, gap=gap)
 
 
 def _within(search: Search, resource: str, limit: float, deadline: float, ties: Ties) -> Assembly:

@@ -193,7 +193,7 @@ def _check_names(problem: Problem) -> None:
         return
     name, half = next((name, half) for name in names if (half := half_character(name)))
     raise UsageError(
-        f"The name {ascii(name)} has {half}, which is half a character: it cannot be written. "
+        f"The name {name!a} has {half}, which is half a character: it cannot be written. "
         "Give arcs, boundaries and resources names of whole characters."
     )
 

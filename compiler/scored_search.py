@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Protocol
 
-from compiler.assembly import Assembly, assemble
+from compiler.assembly import Assembly, assemble, relative_gap
 from compiler.belief import Belief
 from compiler.believed import Believed
 from compiler.candidates import Candidates
@@ -149,7 +149,8 @@ def best_of(parts: Sequence[Assembly]) -> Assembly:
     highest = max(bound for bound in bounds if bound is not None)
     if rounded(highest) <= rounded(reached):
         return replace(best, status="optimal", bound=reached, gap=0.0)
-    return replace(best, status="feasible", bound=highest, gap=(highest - reached) / abs(highest))
+    gap = relative_gap(reached, highest)
+    return replace(best, status="feasible", bound=highest, gap=gap)
 
 
 class ScoredSearch:

@@ -13,7 +13,7 @@ from compiler.cpsat import UNDECIDED, Answer
 from compiler.front import FrontPoint, SolvedFront, front
 from compiler.path_program import PathProgram
 from compiler.path_search import PathSearch
-from compiler.problem import Arc, Problem
+from compiler.problem import Arc, Problem, Sense
 from targets.errors import UnknownNameError, UsageError
 from tests.compiler.solver_cases import chain_of, zoo
 
@@ -191,6 +191,55 @@ def test_what_was_proven_before_time_ran_out_is_kept_and_the_rest_is_left_open(
     assert [point.assembly.arcs for point in found.points] == arcs[-len(found.points) :]
     assert found.below is not None
     assert whole.points[-len(found.points) - 1].limit <= found.below < found.points[0].limit
+
+
+class Poor(PathSearch):
+    """A search that answers one arc after the other, without proof, and then nothing."""
+
+    answers = 0
+    known = 2
+
+    def best(self, seconds: float, ties: Sequence[str]) -> Answer:
+        self.answers += 1
+        if self.answers > self.known:
+            return UNDECIDED
+        path = (self.answers - 1,)
+        return Answer(path, self.program.value(path), None, proven=False)
+
+
+@pytest.mark.parametrize("sense", ["maximize", "minimize"])
+def test_a_point_without_proof_has_the_best_path_known_that_fits(
+    sense: Sense, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = 1.0 if sense == "maximize" else -1.0
+    problem = replace(steps((sign, 1.0), (2 * sign, 2.0), (3 * sign, 3.0)), sense=sense)
+    monkeypatch.setattr("compiler.front.search_for", lambda p, s, w: Poor(PathProgram.of(p), s, w))
+
+    found = front(problem, LATENCY, 0.0, 4.0, points=5)
+
+    points = [(point.limit, point.assembly.arcs, point.assembly.status) for point in found.points]
+    assert points == [
+        (1.0, ("a0",), "feasible"),
+        (2.0, ("a1",), "feasible"),
+        (3.0, ("a1",), "feasible"),
+        (4.0, ("a1",), "feasible"),
+    ]
+    assert found.below == 0.0
+    assert not found.proven
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1e-3, 5e-3, 0.02, 0.1])
+@pytest.mark.parametrize("seed", [2, 3, 5])
+def test_a_front_never_falls_whatever_the_time_limit(seed: int, seconds: float) -> None:
+    problem = zoo(seed, donors=6)
+
+    found = front(problem, LATENCY, *span(problem), points=12, time_limit_s=seconds)
+
+    assert objectives(found.points) == sorted(objectives(found.points))
+    for point in found.points:
+        assert point.assembly.cost(LATENCY) <= point.limit
+        bound, reached = point.assembly.bound, point.assembly.objective
+        assert bound is None or (reached is not None and bound >= reached)
 
 
 def test_budgets_that_make_no_sense_are_refused() -> None:

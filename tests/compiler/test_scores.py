@@ -141,3 +141,14 @@ def test_the_best_of_parts_claims_no_more_than_they_prove(
     found = best_of(parts)
 
     assert (found.status, found.objective, found.bound) == (status, objective, bound)
+
+
+@pytest.mark.parametrize(
+    ("reached", "bound", "gap"), [(-1.0, 0.0, 1.0), (1.0, 2.0, 0.5), (-2.0, -1.0, 0.5)]
+)
+def test_the_gap_of_the_best_of_parts_is_that_of_every_answer(
+    reached: float, bound: float, gap: float
+) -> None:
+    found = best_of([answer("feasible", reached, bound)])
+
+    assert (found.status, found.bound, found.gap) == ("feasible", bound, gap)
