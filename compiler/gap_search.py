@@ -2,12 +2,14 @@
 
 After Lagrangian pricing the gap between bound and best path is small, and few paths lie in it. They
 are listed by branch and bound with longest-path bounds (the "near shortest paths" of Carlyle and
-Wood, 2005), so that ties need no search of their own. The work is counted, not timed: the same
+Wood, 2005), so that ties need no search of their own. The work is counted: within its time the same
 problem stops at the same place.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,7 +86,11 @@ class GapSearch:
         self._slack = 2 * self.longest.slack(weights) + 1e-15 * abs(self._offset)
 
     def best(
-        self, floor: float, allowed: Callable[[tuple[int, ...]], bool], most: int
+        self,
+        floor: float,
+        allowed: Callable[[tuple[int, ...]], bool],
+        most: int,
+        deadline: float = math.inf,
     ) -> Best | None:
         """The paths of the highest value that `allowed` says yes to; None after too much work.
 
@@ -92,6 +98,7 @@ class GapSearch:
             floor: Paths of lower value are of no interest.
             allowed: Whether a whole path is.
             most: Arcs that may be looked at.
+            deadline: Of `time.monotonic`; what is not listed by then is too much work.
         """
         if self._rest is None or self._plain is None:
             return None
@@ -109,7 +116,7 @@ class GapSearch:
                 continue
             onward = self._onward(begun, best)
             steps += 1 + len(self._leaving.get(begun.node, ()))
-            if steps > most or len(found) > TIES:
+            if steps > most or len(found) > TIES or time.monotonic() > deadline:
                 return None
             waiting += sorted(onward, key=lambda each: each.reach)
         return Best(int(best) if found else 0, tuple(found))

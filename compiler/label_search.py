@@ -3,11 +3,14 @@
 A label is a path begun: its value, and what it uses of every row. Labels that cannot reach the best
 known path, by longest-path bounds, are dropped, and with one row those that another one at the same
 node beats in value and does not exceed in use (Joksch, "The shortest route problem with
-constraints", 1966). The work is counted, not timed: the same problem stops at the same place.
+constraints", 1966). The work is counted: within its time the same problem stops at the same place.
+The clock is looked at once a level.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +90,7 @@ class LabelSearch:
         values: Mapping[int, int],
         rows: Sequence[Row],
         prices: Sequence[float],
+        deadline: float = math.inf,
     ) -> None:
         """Prepare the bounds.
 
@@ -96,7 +100,9 @@ class LabelSearch:
             values: What each adds.
             rows: Linear limits along the path.
             prices: One for each of the first rows; the others are free.
+            deadline: Of `time.monotonic`; what is not listed by then is too much work.
         """
+        self._deadline = deadline
         self._longest, self._arcs = longest, np.array(arcs, dtype=np.int64)
         self._gains = np.array([values[arc] for arc in arcs], dtype=np.int64)
         uses = [[row.coefficients.get(arc, 0) for arc in arcs] for row in rows]
@@ -170,7 +176,7 @@ class LabelSearch:
                 labels = labels.kept(_undominated(labels))
             if beam:
                 labels = labels.kept(np.argsort(-self._reach(labels), kind="stable")[:BEAM])
-            if len(labels) > LABELS:
+            if len(labels) > LABELS or time.monotonic() > self._deadline:
                 return None
             labels = labels.kept(np.argsort(labels.node, kind="stable"))
             levels.append(labels)

@@ -53,6 +53,7 @@ class PathSearch:
         self._relaxation: Relaxation | None = None
         self._bounded: tuple[tuple[int, ...], ArcBounds] | None = None
         self._swept: Swept | None = None
+        self._met: tuple[int, ...] = ()
 
     def best(self, seconds: float, ties: Sequence[str]) -> Answer:
         """The best path that no cut forbids, found within `seconds`.
@@ -90,7 +91,8 @@ class PathSearch:
     def sweep(self, resource: str, low: float, deadline: float) -> None:
         """Prepare all limits on `resource` from `low` to the present one, if that is quickly done.
 
-        It is where there are few arcs, no cycle, and no other limit or count.
+        It is where there are few arcs, no cycle, and no other limit or count. What is not done by
+        the deadline, of `time.monotonic`, is left.
         """
         program = self.program
         alone = {name for name, _ in program.problem.limits} == {resource} and not program.counts
@@ -101,7 +103,7 @@ class PathSearch:
         floor = -np.inf if answer.path is None else float(answer.value)
         budget, limit = program.budgets[resource], dict(program.problem.limits)[resource]
         row = Row(budget.down, budget.grid.highest(limit))
-        labels = LabelSearch(program.longest, program.arcs, program.values, [row], ())
+        labels = LabelSearch(program.longest, program.arcs, program.values, [row], (), deadline)
         self._swept = labels.sweep(floor)
 
     def _list_best(self) -> Best | None:
@@ -135,13 +137,20 @@ class PathSearch:
         given = core, self.program.values, rows, prices
         search = GapSearch(self.program.ledger.graph, *given)
         if not search.longest.acyclic:
-            return search.best(floor, self._is_allowed, gap_search.STEPS)
-        found = search.best(floor, self._is_allowed, gap_search.FIRST_STEPS)
+            return search.best(floor, self._meets, gap_search.STEPS, self._deadline)
+        found = search.best(floor, self._meets, gap_search.FIRST_STEPS, self._deadline)
         if found is not None:
             return found
-        labels = LabelSearch(search.longest, *given)
+        labels = LabelSearch(search.longest, *given, self._deadline)
         free = not self._cuts and not self._others
-        return labels.best(floor, self._is_allowed, dominance=free)
+        return labels.best(floor, self._meets, dominance=free)
+
+    def _meets(self, path: tuple[int, ...]) -> bool:
+        """Whether a path is allowed; the best such one is kept for when time runs out."""
+        allowed = self._is_allowed(path)
+        if allowed and (not self._met or self.program.value(path) > self.program.value(self._met)):
+            self._met = path
+        return allowed
 
     def _is_allowed(self, path: tuple[int, ...]) -> bool:
         rows = (*self.program.counts, *self._others)
@@ -182,7 +191,7 @@ class PathSearch:
         while True:
             answer = self._solve(core, self.program.values, rows, hint=bounds.path)
             if not answer.proven:
-                return self._unfinished(answer, rows, rest)
+                return self._unfinished(answer, rest)
             if rest == -np.inf or (answer.path is not None and rest < answer.value):
                 return answer
             reaching = bounds.above(answer.value) if answer.path else list(bounds.arcs)
@@ -191,15 +200,14 @@ class PathSearch:
             else:
                 core, rest = bounds.core(GROWTH * len(core))
 
-    def _unfinished(self, answer: Answer, rows: Sequence[Row], rest: float) -> Answer:
+    def _unfinished(self, answer: Answer, rest: float) -> Answer:
         """The best that is known when time ran out."""
         known = self._bounds()
         path, value = answer.path, answer.value
-        kept = known.path and all(row.holds(known.path) for row in (*rows, *self._others))
-        if kept and not self._is_cut(known.path):
-            candidate = self.program.value(known.path)
-            if path is None or candidate > value:
-                path, value = known.path, candidate
+        for other in (known.path, self._met):
+            worth = self.program.value(other) if other and self._is_allowed(other) else None
+            if worth is not None and (path is None or worth > value):
+                path, value = other, worth
         relaxed = float(known.bounds.max())
         bound = relaxed if answer.bound is None else min(relaxed, max(float(answer.bound), rest))
         return Answer(path, value, int(np.floor(bound)) if np.isfinite(bound) else None, False)
