@@ -78,23 +78,35 @@ def _budgets(space: DerySpace, problem: Problem, free: Problem) -> str:
     limits = [(name, limit) for name, limit in problem.limits if name in free.resources]
     least = [(name, limit, cheapest(free, name)) for name, limit in limits]
     missed = [
-        f"the least {words(name)} is {enough_text(name, answer.cost(name))}, asked for: "
+        f"the least {words(name)} is {_least_text(name, answer)}, asked for: "
         f"{amount_text(name, limit)}"
         for name, limit, answer in least
-        if answer.cost(name) > limit
+        if answer.found and answer.bound is not None and answer.bound > limit
     ]
     if missed:
         return f"{head} Of all of them {'; '.join(missed)}. {_REMEDY}"
+    fastest = _fastest(space, problem)
+    if all(answer.found and answer.cost(name) <= limit for name, limit, answer in least):
+        return f"{head} Each budget can be kept, but not all at once{fastest}. {_REMEDY}"
     return (
-        f"{head} Each budget can be kept, but not all at once{_fastest(space, problem)}. {_REMEDY}"
+        f"{head} Time ran out before it was known whether each budget can be kept by itself"
+        f"{fastest}. {_REMEDY}"
     )
+
+
+def _least_text(name: str, answer: Assembly) -> str:
+    """What the cheapest costs; at most so much where time ran out before the proof."""
+    amount = enough_text(name, answer.cost(name))
+    return amount if answer.status == "optimal" else f"at most {amount}"
 
 
 def _fastest(space: DerySpace, problem: Problem) -> str:
     fastest: Assembly = cheapest(problem, "latency_us")
-    if not fastest.found:
+    if fastest.status == "infeasible":
         return ", at whatever latency"
-    took = enough_text("latency_us", fastest.cost("latency_us"))
+    if not fastest.found:
+        return ""
+    took = _least_text("latency_us", fastest)
     return f": within the others the fastest takes {took}, {space.blueprint(fastest.arcs)}"
 
 

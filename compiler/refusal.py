@@ -20,6 +20,26 @@ _MEMORY = "memory_bytes"
 
 
 @dataclass(frozen=True, slots=True)
+class Least:
+    """The least of a resource that is known to be enough.
+
+    Attributes:
+        amount: of the resource.
+        network: what costs so much.
+        is_proven: whether none costs less; else there was no time to exclude it.
+    """
+
+    amount: float
+    network: Blueprint
+    is_proven: bool
+
+    def text(self, resource: str) -> str:
+        """The amount, rounded up; a limit on the least where it is not proven."""
+        amount = enough_text(resource, self.amount)
+        return amount if self.is_proven else f"at most {amount}"
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of the solver.
 
@@ -35,16 +55,21 @@ class Question:
     excess: Mapping[str, float] = field(default_factory=dict)
     here: str = ""
 
-    def least(self, limits: Budget, resource: str) -> tuple[float, Blueprint] | None:
-        """The least that a network within all other limits costs of a resource, and it."""
-        problem = self.problem(lifted(limits, resource))
-        if resource not in problem.resources:
-            return None
-        found: Assembly = cheapest(problem, resource)
-        if not found.found:
+    def least(self, limits: Budget, resource: str) -> Least | None:
+        """The least that a network within all other limits costs of a resource.
+
+        None: there is none, it was not found in time, or nothing costs any of the resource.
+        """
+        found = self.cheapest(limits, resource)
+        if found is None or not found.found:
             return None
         amount = found.cost(resource) * self.excess.get(resource, 1.0)
-        return amount, self.blueprint(found.arcs)
+        return Least(amount, self.blueprint(found.arcs), found.status == "optimal")
+
+    def cheapest(self, limits: Budget, resource: str) -> Assembly | None:
+        """The solver's answer to that; None where nothing costs any of the resource."""
+        problem = self.problem(lifted(limits, resource))
+        return cheapest(problem, resource) if resource in problem.resources else None
 
     def any(self, limits: Budget) -> Assembly:
         """The best network within limits."""
@@ -76,16 +101,18 @@ def refusal(question: Question, limits: Budget) -> str:
     ways = [(*one, least) for one in latencies if (least := question.least(limits, one[0]))]
     if ways:
         (name, asked_us, fastest), *rest = ways
-        more = [f"{words(one, here)} {enough_text(one, least[0])}" for one, _, least in rest]
+        more = [f"{words(one, here)} {least.text(one)}" for one, _, least in rest]
         where = f" on {target_of(name) or here}" if limits.elsewhere else ""
         return _too_fast(limits, asked_us, fastest, [*more, *others], where)
     asked = "; ".join(asked_for(limits, here))
     head = f"No network of this zoo is within the limits asked for ({asked})."
     if others:
         return f"{head} It is enough to change one of them: {'; '.join(others)}."
-    alone = _alone(question, limits, here)
+    alone, is_decided = _alone(question, limits, here)
     if alone:
         return f"{head} Of all networks {'; '.join(alone)}. Ask for that much, or use other donors."
+    if not is_decided:
+        return f"{head} Time ran out before it was known whether each can be kept. Relax several."
     return f"{head} Each limit can be kept, but no one of them is the reason. Relax several."
 
 
@@ -96,18 +123,17 @@ def _is_latency(resource: str) -> bool:
 def _too_fast(
     limits: Budget,
     asked_us: float,
-    fastest: tuple[float, Blueprint],
+    fastest: Least,
     others: list[str],
     where: str,
 ) -> str:
-    least_us, network = fastest
     within = " within the other limits" if len(asked_for(limits)) > 2 or others else ""
     ways = f", or change one of these: {'; '.join(others)}" if others else ""
     return (
         f"No network of this zoo is predicted to run within {amount_text(LATENCY, asked_us)}"
         f"{where}{within and ' and keep the other limits' if where else ''}. "
-        f"The fastest possible{where}{within} takes {enough_text(LATENCY, least_us)} (upper end): "
-        f"{network}. Ask for that much, allow more stitches, or add faster donors{ways}."
+        f"The fastest possible{where}{within} takes {fastest.text(LATENCY)} (upper end): "
+        f"{fastest.network}. Ask for that much, allow more stitches, or add faster donors{ways}."
     )
 
 
@@ -128,7 +154,7 @@ def _single(question: Question, limits: Budget) -> list[str]:
     for name, _ in limits.amounts():
         least = None if _is_latency(name) else question.least(limits, name)
         if least is not None:
-            found.append(f"{WORDS[name]} {enough_text(name, least[0])}")
+            found.append(f"{WORDS[name]} {enough_text(name, least.amount)}")
     return found + _other_single(question, limits)
 
 
@@ -156,14 +182,20 @@ def _donors_single(question: Question, limits: Budget) -> list[str]:
     ]
 
 
-def _alone(question: Question, limits: Budget, here: str) -> list[str]:
-    """Limits that no network keeps, whatever else it costs."""
-    found = []
+def _alone(question: Question, limits: Budget, here: str) -> tuple[list[str], bool]:
+    """Limits that no network keeps, whatever else it costs; whether it is known of each limit."""
+    found, is_decided = [], True
     for name, limit in limits.amounts():
-        least = question.least(Budget(), name)
-        if least is not None and least[0] > limit:
-            found.append(f"the least {words(name, here)} is {enough_text(name, least[0])}")
-    return found
+        answer = question.cheapest(Budget(), name)
+        if answer is None:
+            continue
+        amount = answer.cost(name) * question.excess.get(name, 1.0)
+        if answer.status == "optimal" and amount > limit:
+            found.append(f"the least {words(name, here)} is {enough_text(name, amount)}")
+        is_decided &= answer.status in ("optimal", "infeasible") or (
+            answer.found and amount <= limit
+        )
+    return found, is_decided
 
 
 def _down(share: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.assembly import assemble, cheapest
+from compiler.assembly import Assembly, assemble, cheapest
 from compiler.problem import Problem
 
 
@@ -18,12 +18,16 @@ class Shortfall:
         least: The least that any path costs, other limits left aside and counts kept; None if the
             search ended without a path.
         beside: The least that a path costs that keeps all other limits; None if there is none.
+        least_is_proven: Whether no path costs less than `least`; else it is the least known.
+        beside_is_proven: The same of `beside`, and that there is none where it is None.
     """
 
     resource: str
     limit: float
     least: float | None
     beside: float | None
+    least_is_proven: bool = True
+    beside_is_proven: bool = True
 
     @property
     def relaxing_is_enough(self) -> bool:
@@ -50,19 +54,27 @@ def shortfalls(
         seed: Seed of the search.
         workers: Threads.
     """
+
+    def least(given: Problem, name: str) -> Assembly:
+        return cheapest(given, name, time_limit_s=time_limit_s, seed=seed, workers=workers)
+
     return tuple(
-        Shortfall(
+        _shortfall(
             name,
             limit,
-            _least(replace(problem, limits=((name, limit),)), name, time_limit_s, seed, workers),
-            _least(problem, name, time_limit_s, seed, workers),
+            least(replace(problem, limits=((name, limit),)), name),
+            least(problem, name),
         )
         for name, limit in problem.limits
     )
 
 
-def _least(
-    problem: Problem, resource: str, time_limit_s: float, seed: int, workers: int
-) -> float | None:
-    answer = cheapest(problem, resource, time_limit_s=time_limit_s, seed=seed, workers=workers)
-    return answer.objective
+def _shortfall(name: str, limit: float, alone: Assembly, beside: Assembly) -> Shortfall:
+    return Shortfall(
+        name,
+        limit,
+        alone.objective,
+        beside.objective,
+        alone.status == "optimal",
+        beside.status in ("optimal", "infeasible"),
+    )

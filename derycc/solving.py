@@ -209,7 +209,11 @@ def _infeasible(problem: Problem, request: SolveRequest) -> tuple[str, tuple[Sho
         for each in found
         if each.beside is not None and each.beside > each.limit
     ]
-    advice = " or ".join(enough) if enough else "more than one limit"
+    never = all(each.beside_is_proven for each in found)
+    otherwise = (
+        "more than one limit" if never else "one limit or several, or allow more --time-limit"
+    )
+    advice = " or ".join(enough) if enough else otherwise
     return f"No path {ends} keeps all limits. {told} Relax {advice}.", found
 
 
@@ -229,9 +233,15 @@ def _told(each: Shortfall) -> str:
     said = f"{each.resource}: limit {number_text(each.limit)}"
     if each.least is None:
         return f"{said}, least possible unknown."
-    least = f"{said}, least possible {number_text(each.least)}"
+    least = f"{said}, least possible {_at_most(each.least, each.least_is_proven)}"
     if each.beside is None:
+        if not each.beside_is_proven:
+            return f"{least}, beside the other limits unknown."
         return f"{least}, but never beside the other limits."
     if each.beside > each.least:
-        return f"{least}, beside the other limits {number_text(each.beside)}."
+        return f"{least}, beside the other limits {_at_most(each.beside, each.beside_is_proven)}."
     return f"{least}."
+
+
+def _at_most(number: float, is_proven: bool) -> str:
+    return number_text(number) if is_proven else f"at most {number_text(number)}"

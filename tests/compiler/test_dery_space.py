@@ -22,6 +22,7 @@ from targets.budget import Budget
 from targets.errors import InfeasibleError
 from tests.compiler.conftest import Toy
 from tests.compiler.dery_cases import Case, partition_of
+from tests.compiler.solver_cases import out_of_time
 
 NONE = Interval(0.0, 0.0)
 SLOPE = 0.1
@@ -224,6 +225,21 @@ def test_budgets_that_contradict_each_other_are_told_the_fastest(three: Donors) 
 
     assert "Each budget can be kept, but not all at once: within the others the fastest" in said
     assert said.split("takes ")[1].startswith("0.075 ms, 16px slim[input..output].")
+
+
+def test_what_was_not_proven_in_time_is_told_as_what_is_known(
+    three: Donors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, tight = straight(three), Budget(latency_us=49.0)
+
+    monkeypatch.setattr("compiler.dery_refusal.cheapest", out_of_time("feasible"))
+    known = refusal(case, tight)
+    monkeypatch.setattr("compiler.dery_refusal.cheapest", out_of_time("unknown"))
+    unknown = refusal(case, tight)
+
+    head = "Time ran out before it was known whether each budget can be kept by itself"
+    assert f"{head}: within the others the fastest takes at most 0.05 ms, 16px " in known
+    assert f"{head}. Ask for that much" in unknown
 
 
 def test_budgets_that_no_latency_would_reconcile_are_said_to_be_so(three: Donors) -> None:

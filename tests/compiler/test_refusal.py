@@ -6,12 +6,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from compiler.assembly import Status
 from compiler.constraints import ArcFacts, constrained
 from compiler.network import Blueprint
 from compiler.problem import Arc, Problem
 from compiler.refusal import Question, asked_for, refusal
 from targets.budget import Budget
 from tests.compiler.constraint_cases import Drawn, budgets, drawn_problems
+from tests.compiler.solver_cases import out_of_time
 
 
 def question(drawn: Drawn, excess: dict[str, float] | None = None) -> Question:
@@ -38,9 +40,9 @@ def test_the_least_that_is_said_to_be_enough_is(data: st.DataObject) -> None:
     assert said.startswith("No network of this zoo is ")
     for name, _ in budget.amounts():
         least = ask.least(budget, name)
-        if least is None or not least[0]:
+        if least is None or not least.amount:
             continue
-        enough = -(-least[0] // 1)
+        enough = -(-least.amount // 1)
         amount = float(enough) if name.startswith("latency_us") else int(enough)
         assert ask.any(budget.limited(name, amount)).found
 
@@ -108,7 +110,7 @@ def test_what_was_learned_of_memory_is_in_what_is_enough() -> None:
     least = ask.least(Budget(memory_bytes=100), "memory_bytes")
 
     assert least is not None
-    assert least[0] == 300.0
+    assert least.amount == 300.0
 
 
 def test_limits_are_told_in_words() -> None:
@@ -168,3 +170,42 @@ def test_budgets_that_only_clash_are_both_named() -> None:
     assert "within 6 ms on small" in said
     assert "takes 9 ms (upper end): 16px db[" in said
     assert said.endswith("or change one of these: latency on box (upper end) 9 ms.")
+
+
+@pytest.mark.parametrize(
+    ("budget", "status", "said"),
+    [
+        (
+            Budget(latency_us=12_345.0),
+            "feasible",
+            "No network of this zoo is predicted to run within 12.34 ms. The fastest possible "
+            "takes at most 12.35 ms (upper end): 16px d[input..output]. Ask for that much, allow "
+            "more stitches, or add faster donors.",
+        ),
+        (
+            Budget(params=4),
+            "feasible",
+            "No network of this zoo is within the limits asked for (number of parameters 4). It is "
+            "enough to change one of them: number of parameters 5.",
+        ),
+        (
+            Budget(params=4, memory_bytes=1),
+            "feasible",
+            "No network of this zoo is within the limits asked for (number of parameters 4; peak "
+            "memory 1 B). Time ran out before it was known whether each can be kept. Relax "
+            "several.",
+        ),
+        (
+            Budget(latency_us=12_345.0),
+            "unknown",
+            "No network of this zoo is within the limits asked for (latency (upper end) 12.34 ms). "
+            "Time ran out before it was known whether each can be kept. Relax several.",
+        ),
+    ],
+)
+def test_a_refusal_claims_no_more_than_was_proven_in_time(
+    budget: Budget, status: Status, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compiler.refusal.cheapest", out_of_time(status))
+
+    assert refusal(question(one()), budget) == said

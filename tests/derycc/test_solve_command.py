@@ -11,9 +11,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from compiler.assembly import Assembly
+from compiler.assembly import Assembly, Status
 from derycc import solving
 from derycc.cli import app
+from tests.compiler.solver_cases import out_of_time
 
 
 def arc(name: str, tail: str, head: str, score: float, us: float, kb: float = 1.0) -> Any:
@@ -172,6 +173,35 @@ def test_two_limits_may_both_have_to_give_way(tmp_path: Path) -> None:
     message = refusal(solve(file), 3)
 
     assert message.endswith("Relax more than one limit.")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "told"),
+    [
+        (
+            ("optimal", "feasible"),
+            "latency_us: limit 9, least possible 5, beside the other limits at most 50. "
+            "memory_kb: limit 9, least possible at most 5, beside the other limits at most 50. "
+            "Relax latency_us to 50 or memory_kb to 50.",
+        ),
+        (
+            ("optimal", "unknown", "feasible", "unknown"),
+            "latency_us: limit 9, least possible 5, beside the other limits unknown. "
+            "memory_kb: limit 9, least possible at most 5, beside the other limits unknown. "
+            "Relax one limit or several, or allow more --time-limit.",
+        ),
+    ],
+)
+def test_the_least_that_was_not_proven_in_time_is_told_as_what_is_known(
+    statuses: tuple[Status, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arcs = [arc("fast", "in", "out", 1.0, 5.0, 50.0), arc("small", "in", "out", 1.0, 50.0, 5.0)]
+    content = PROBLEM | {"arcs": arcs, "counts": [], "limits": {"latency_us": 9, "memory_kb": 9}}
+    monkeypatch.setattr("compiler.shortfall.cheapest", out_of_time(*statuses))
+
+    message = refusal(solve(written(tmp_path, content)), 3)
+
+    assert message == f"No path from 'in' to 'out' keeps all limits. {told}"
 
 
 def test_where_no_limit_is_to_blame_the_message_says_so(tmp_path: Path) -> None:
