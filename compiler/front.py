@@ -17,8 +17,8 @@ from targets.errors import UnknownNameError, UsageError
 
 Ties = tuple[str, ...]
 
-_PREPARING = 0.5
-"""The most of the time that is spent on all budgets at once: the rest is for each by itself."""
+_EACH = 0.5
+"""So much of the time is for each budget by itself; the rest may prepare all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def front(
     """The best paths under budgets of `resource` from `low` to `high`, by rising budget.
 
     Other limits and counts hold; one that the problem has for `resource` is left aside. Each point
-    is what `assemble` answers with its limit; scores never worsen along the front. Where time runs
-    out, a point without proof has the best path that was found for any budget and fits.
+    is what `assemble` answers with its limit, or without proof the best path known that fits:
+    scores never worsen along the front.
 
     Args:
         problem: What may be assembled.
@@ -79,8 +79,7 @@ def front(
         high: The largest.
         points: So many budgets from `low` to `high`; those that nothing meets have no point.
             None: every Pareto-optimal answer, at what it costs (the first perhaps below `low`).
-        time_limit_s: Then the points of the largest budgets come back, and what is undecided. At
-            most half of it prepares all budgets at once.
+        time_limit_s: Then the points of the largest budgets come back, and what is undecided.
         seed: Of the search.
         workers: Threads.
         tie_break: As for `assemble`.
@@ -90,10 +89,9 @@ def front(
     """
     check_effort(time_limit_s, seed, workers)
     _check(problem, resource, low, high, points)
-    started, ties = time.monotonic(), tie_order(tie_break)
-    deadline = started + time_limit_s
+    deadline, ties = time.monotonic() + time_limit_s, tie_order(tie_break)
     search = search_for(_limited(problem, resource, high), seed, workers)
-    search.sweep(resource, low, started + _PREPARING * time_limit_s)
+    search.sweep(resource, low, deadline - _EACH * time_limit_s)
     if points is None:
         return _every_change(search, resource, low, high, deadline, ties)
     return _at_budgets(search, resource, _spaced(low, high, points), deadline, ties)
