@@ -68,9 +68,8 @@ def front(
 ) -> SolvedFront:
     """The best paths under budgets of `resource` from `low` to `high`, by rising budget.
 
-    Other limits and counts hold; one that the problem has for `resource` is left aside. Each point
-    is what `assemble` answers with its limit, or without proof the best path known that fits:
-    scores never worsen along the front.
+    Other limits and counts hold, one for `resource` is left aside. Each point is what `assemble`
+    answers, or without proof the best path known that fits: scores never worsen along the front.
 
     Args:
         problem: What may be assembled.
