@@ -36,6 +36,12 @@ def check_folder(out: Path) -> None:
     """
     if out.is_dir() and ((out / manifest.NAME).exists() or not any(out.iterdir())):
         return
+    around = next(one for one in out.resolve().parents if one.exists())
+    if not out.exists() and not around.is_dir():
+        raise WorkspaceError(
+            f"Cannot write the build to {out}: {around} is no folder. Name another folder with "
+            "--out."
+        )
     if out.exists():
         raise UsageError(
             f"{out} exists and is no build of derycc, so it is not overwritten. Name another "

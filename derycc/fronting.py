@@ -15,7 +15,7 @@ from derycc.session import labelled
 from targets.budget import LATENCY, Latency
 from targets.errors import InfeasibleError, UsageError
 
-_NO_LEAST = (
+NO_LEAST = (
     "--min-quality has no front: the front tells the best quality at every latency. Leave it out, "
     "and read the latency that your quality needs from the table."
 )
@@ -91,7 +91,7 @@ def draw_front(
         InfeasibleError: nothing is within the largest latency; says the fastest possible.
     """
     if request.budget.min_quality is not None:
-        raise UsageError(_NO_LEAST)
+        raise UsageError(NO_LEAST)
     low, high = span
     asked = replace(limits(request, bench), latency_us=high.us)
     belief = bench.belief()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from derycc.cli import INTERRUPTED
 from derycc.console import close_bars
 from targets.errors import DeryccError, Interrupted
 
@@ -175,7 +176,7 @@ def frame() -> Iterator[None]:
         fail(error)
     except KeyboardInterrupt:
         close_bars()
-        fail(Interrupted("Interrupted. What was measured is kept: the same command goes on."))
+        fail(Interrupted(INTERRUPTED))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None

@@ -1,5 +1,6 @@
 """Problems: what the solver was given, as a file that anyone can solve again."""
 
+import os
 from pathlib import Path
 
 from compiler.belief import Belief
@@ -56,6 +57,28 @@ def problem_of(
     return space.problem(tight, believed)
 
 
+def check_problem_file(path: Path) -> None:
+    """Refuse a file that cannot be written, before anything takes time.
+
+    Raises:
+        WorkspaceError: it is a folder, or there is no folder for it and none can be made.
+    """
+    around = next(one for one in path.resolve().parents if one.exists())
+    why = None
+    if path.is_dir():
+        why = "Is a directory"
+    elif not around.is_dir():
+        why = "Not a directory"
+    elif not os.access(path if path.exists() else around, os.W_OK):
+        why = "Permission denied"
+    if why is not None:
+        raise WorkspaceError(_unwritten(path, why))
+
+
+def _unwritten(path: Path, why: str | None) -> str:
+    return f"Cannot write the problem to {path}: {why}. Name another file with --problem-out."
+
+
 def write_problem(path: Path, problem: Problem) -> None:
     """Write a problem file.
 
@@ -66,7 +89,4 @@ def write_problem(path: Path, problem: Problem) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(problem.to_json(), encoding="utf-8")
     except OSError as error:
-        raise WorkspaceError(
-            f"Cannot write the problem to {path}: {error.strerror}. Name another file with "
-            "--problem-out."
-        ) from error
+        raise WorkspaceError(_unwritten(path, error.strerror)) from error

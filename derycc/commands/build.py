@@ -174,12 +174,16 @@ def _build(
     from derycc.console import Bars
     from derycc.each import comparable, separate_builds
     from derycc.planning import plan
-    from derycc.problems import solved
+    from derycc.problems import check_problem_file, solved
     from derycc.session import open_workbench
     from targets.budget import parse_latency
 
     if request.latency is not None:
         parse_latency(request.latency)
+    if problem_out is not None:
+        check_problem_file(problem_out)
+    if out is not None:
+        check_folder(out)
     with open_workbench(options, Bars(quiet=as_json), dry_run) as workbench:
         folder = out_folder(out, request, options.home, workbench)
         check_folder(folder)

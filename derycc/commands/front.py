@@ -47,10 +47,14 @@ def front(
     """Prints the best network for every latency of a range, predicted; builds none of them."""
     from derycc.also import parse_also
     from derycc.building import Request
+    from derycc.fronting import NO_LEAST
     from derycc.plotting import check_plot
     from targets.budget import parse_latency_range
+    from targets.errors import UsageError
 
     with frame():
+        if constraints.min_quality is not None:
+            raise UsageError(NO_LEAST)
         span = parse_latency_range(latency)
         if out is not None:
             check_plot(out)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from compiler.progress import Silent
 from compiler.workbench import Workbench
-from derycc.cli import app
+from derycc.app import app
 from derycc.manifest import Manifest, read_manifest
 from derycc.session import Options, open_workbench
 

@@ -445,5 +445,5 @@ def test_an_interrupted_command_ends_with_130(
     result = workshop.derycc("zoo", "list", "--home", tmp_path)
 
     assert workshop.refusal(result, 130) == (
-        "Interrupted. What was measured is kept: the same command goes on."
+        "Interrupted. Whatever was measured is kept: the same command goes on from there."
     )

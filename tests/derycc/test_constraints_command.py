@@ -9,9 +9,10 @@ import pytest
 
 from compiler.assembly import assemble
 from compiler.problem import Problem
-from derycc.building import Request, limits, named, plan
+from derycc.building import Request, limits, named
 from derycc.manifest import read_manifest
 from derycc.manifest_asked import Constraint
+from derycc.planning import plan
 from derycc.printing_asked import constraint_rows, least_quality
 from targets.budget import Budget
 from targets.errors import UnknownNameError, UsageError
@@ -123,6 +124,21 @@ def test_a_problem_that_cannot_be_written_is_said(
     result = workshop.run("build", *words, home=home)
 
     assert workshop.refusal(result, 2).startswith(f"Cannot write the problem to {tmp_path}: ")
+    assert len(result.stderr.splitlines()) == 1  # nothing was begun
+
+
+def test_paths_below_a_file_are_refused_before_any_work(
+    workshop: "Workshop", home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "there"
+
+    problem = workshop.run("build", "--latency", "1.2ms", "--problem-out", below, home=home)
+    folder = workshop.run("build", "--latency", "1.2ms", "--out", below, home=home)
+
+    assert workshop.refusal(problem, 2).startswith("Cannot write the problem to ")
+    assert workshop.refusal(folder, 2).startswith("Cannot write the build to ")
+    assert len(problem.stderr.splitlines()) == len(folder.stderr.splitlines()) == 1
 
 
 def test_a_recipe_and_constraints_do_not_go_together(workshop: "Workshop") -> None:

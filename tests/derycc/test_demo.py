@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from derycc import demo as steps
-from derycc.cli import app
+from derycc.app import app
 
 if TYPE_CHECKING:
     from tests.derycc.conftest import Workshop

@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from derycc.cli import app
+from derycc.app import app
 from derycc.options import default_home, frame, print_json
 from targets.errors import DeryccError, InfeasibleError, VerificationError
 
@@ -149,7 +149,7 @@ def test_a_process_prints_json_alone(workshop: "Workshop", tmp_path: Path) -> No
 
 def test_the_command_line_imports_no_framework(workshop: "Workshop", tmp_path: Path) -> None:
     heavy = "{'torch', 'timm', 'onnxruntime', 'ortools', 'scipy', 'sqlalchemy'}"
-    code = f"import sys, derycc.cli; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, derycc.app; print(sorted({heavy} & set(sys.modules)))"
 
     done = subprocess.run(
         [sys.executable, "-c", code],

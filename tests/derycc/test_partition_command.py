@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from compiler.equivalence import EquivalenceSet, Member, Partition
-from derycc.cli import app
+from derycc.app import app
 from derycc.printing_partition import partition_lines
 
 ZOO = "random:test_efficientnet,random:test_resnet"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from compiler.assembly import Assembly, Status
 from derycc import solving
-from derycc.cli import app
+from derycc.app import app
 from tests.compiler.solver_cases import out_of_time
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from backends.model import ExportedModel
-from derycc.cli import app
+from derycc.app import app
 from derycc.doctor import diagnose
 from profilers.profile import profile
 from profilers.protocol import Protocol

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torchvision import models
 from typer.testing import CliRunner
 
-from derycc.cli import app
+from derycc.app import app
 
 DEAF = """
 from torch import nn
