@@ -182,6 +182,7 @@ class Recipe:
         Raises:
             UsageError: it is no recipe, or describes no network.
         """
+        _check_no_manifest(text, where)
         content = checked_content(_inner(text), where, FORMAT)
         rest = {name: value for name, value in content.items() if name != "format"}
         try:
@@ -225,6 +226,15 @@ def read_recipe(what: str) -> Recipe:
 @cache
 def _adapter() -> TypeAdapter[Recipe]:
     return TypeAdapter(Recipe)
+
+
+def _check_no_manifest(text: str, where: str) -> None:
+    """Refuse a build's manifest, which lies beside what is meant."""
+    if '"derycc.manifest/' in text[:1000]:
+        raise UsageError(
+            f"{where} is the manifest of a build. Give the derycc.lock that lies beside it, or the "
+            "assembly.json."
+        )
 
 
 def _inner(text: str) -> str:

@@ -195,7 +195,8 @@ class Constraints:
         str | None,
         typer.Option(
             "--min-quality",
-            help="Least quality, e.g. 80%; the network of least latency is then looked for.",
+            help="Least quality, e.g. 80%; the network of least latency is then looked for. Not "
+            "for derycc front, which tells the best quality at every latency.",
             show_default=False,
         ),
     ] = None

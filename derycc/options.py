@@ -56,7 +56,8 @@ DryPlan = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Say what would be measured and built, and do nothing but fetch the donors.",
+        help="Say what would be measured and built, and do nothing but fetch the donors and cut "
+        "them into blocks.",
     ),
 ]
 TargetText = Annotated[

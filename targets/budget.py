@@ -230,6 +230,11 @@ def parse_latency_range(text: str) -> tuple[Latency, Latency]:
     low, high = ends or (None, None)
     if isinstance(low, Latency) and isinstance(high, Latency) and low.us < high.us:
         return low, high
+    if isinstance(low, Latency) and isinstance(high, Latency):
+        raise UsageError(
+            f"Cannot read {text!r} as a range of latencies: the lower one comes first, e.g. "
+            f"--latency 5ms..30ms."
+        )
     raise UsageError(
         f"Cannot read {text!r} as a range of latencies. Use two latencies, the lower one first, "
         f"e.g. --latency 5ms..30ms."

@@ -215,3 +215,8 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"The recipe file '{path}' is not usable: There are 0 classes. Use 1 or more."
     )
+
+
+def test_the_manifest_of_a_build_names_the_lock_beside_it() -> None:
+    with pytest.raises(UsageError, match=r"is the manifest of a build\. Give the derycc\.lock"):
+        Recipe.from_json('{\n  "format": "derycc.manifest/3"}')

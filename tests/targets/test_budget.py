@@ -300,3 +300,8 @@ def test_what_names_no_target_is_refused(text: str) -> None:
 def test_what_stands_before_the_target_is_a_latency() -> None:
     with pytest.raises(UsageError, match="Cannot read 'fast' as a latency"):
         parse_latency_on("fast on cpu")
+
+
+def test_a_range_the_wrong_way_round_is_told_so() -> None:
+    with pytest.raises(UsageError, match="the lower one comes first"):
+        parse_latency_range("30ms..5ms")
