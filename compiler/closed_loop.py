@@ -27,7 +27,7 @@ from compiler.standing import standing
 from compiler.trial import Trial, ranked
 from compiler.tries import Tries
 from targets.budget import Budget
-from targets.errors import InfeasibleError
+from targets.errors import InfeasibleError, UndecidedError
 
 PATIENCE = 3
 
@@ -67,6 +67,7 @@ class ClosedLoop:
 
         Raises:
             InfeasibleError: no assembly is within the limits; says the fastest possible.
+            UndecidedError: the solver had no time to find one, nor to exclude it.
         """
         trials = list(before)
         if not trials:
@@ -218,7 +219,7 @@ class ClosedLoop:
         self._progress.finish()
         if answer.status != "infeasible":
             self.forget()  # with more time, or on a quieter machine, there may be an answer
-            raise InfeasibleError(
+            raise UndecidedError(
                 f"The solver found no network within the limits {self._tries.in_its_time}, and no "
                 "proof that there is none. Use fewer donors or input sizes, or allow more latency"
                 f"{self._tries.or_more_time}."

@@ -101,6 +101,10 @@ class Journal:
             self._write(replace(self._content, answers=known, unproven=unproven))
         return self._content.answers[question]
 
+    def had(self, question: str, otherwise: float) -> float:
+        """Seconds that the solver had for answers without proof; `otherwise` for proven ones."""
+        return self._content.unproven.get(question, otherwise)
+
     def kept(self, network: str) -> Kept | None:
         """What was measured of a network, if it was."""
         return self._content.kept.get(network)

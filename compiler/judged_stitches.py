@@ -91,10 +91,11 @@ class JudgedStitches:
 
 
 def _shown(zoo: Zoo) -> tuple[object, ...]:
-    """How photographs are shown where stitches are fitted: as the first donor wants them.
+    """How photographs are shown where stitches are fitted; nothing where all donors want the same.
 
-    Nothing where all want the same, so that the order of the donors makes no difference.
+    The order of the donors makes no difference.
     """
     wants = [model.preprocessing for model in zoo.models]
-    ways = [(one.crop, one.interpolation) for one in wants]
-    return () if len(set(ways)) == 1 else ways[0]
+    if len({(one.crop, one.interpolation) for one in wants}) == 1:
+        return ()
+    return zoo.geometry.crop, zoo.geometry.interpolation

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from compiler.assembly import Assembly, assemble, relative_gap
 from compiler.belief import Belief
@@ -27,7 +27,7 @@ from compiler.standing import by_score
 from compiler.trial import Trial, ranked
 from compiler.tries import LEAST_SOLVE_S, TIME_LIMIT_S, Tries
 from targets.budget import Budget
-from targets.errors import InfeasibleError
+from targets.errors import InfeasibleError, UndecidedError
 
 _EFFORT = Effort()
 
@@ -200,6 +200,7 @@ class ScoredSearch:
 
         Raises:
             InfeasibleError: there is no assembly to try.
+            UndecidedError: the solver had no time to find one, nor to exclude it.
         """
         trials = list(before)
         if not trials:
@@ -213,11 +214,22 @@ class ScoredSearch:
             found = self._next(limits, trials, effort)
         self._progress.finish()
         if not trials:
-            raise InfeasibleError(
-                f"No network within the limits was found {self._tries.in_its_time}. Use fewer "
-                f"donors or input sizes, or allow more latency{self._tries.or_more_time}."
-            )
+            self._refuse(found)
         return Searched(ranked(*trials), found)
+
+    def _refuse(self, stopped: Stopped) -> NoReturn:
+        """There is nothing to try, or no time to find it."""
+        if stopped == "nothing left":
+            raise InfeasibleError(
+                "There is no network within the limits. Allow more latency, relax the other "
+                "limits, or add donors."
+            )
+        self.forget()  # with more time there may be an answer
+        raise UndecidedError(
+            f"The solver found no network within the limits {self._tries.in_its_time}, and no "
+            "proof that there is none. Use fewer donors or input sizes, or allow more latency"
+            f"{self._tries.or_more_time}."
+        )
 
     def confirm(self, trial: Trial, limits: Budget) -> Trial:
         """A trial of the search, measured anew."""
@@ -239,7 +251,7 @@ class ScoredSearch:
         if len(trials) >= effort.candidates:
             return "candidates"
         limits_now = self._belief.tightened(limits)
-        asked = limits_now, self._belief, trials, self._tries.solve_seconds
+        asked = limits_now, self._belief, trials, self._tries.give()
         found = self._order.best(*asked)
         if found is None:
             proof = self._order.promise(*asked).proof

@@ -53,6 +53,7 @@ class Tries:
         self._journals = journals
         self._journal = Journal()
         self._watch = Watch(None)
+        self._given = TIME_LIMIT_S
 
     def begin(self, limits: Budget, effort: Effort, *parts: object) -> None:
         """Open the journal of a search, and start its time.
@@ -86,21 +87,30 @@ class Tries:
         """Time that the solver may take for its next answer."""
         return min(TIME_LIMIT_S, max(LEAST_SOLVE_S, self._watch.left))
 
+    def give(self) -> float:
+        """The same, noted: what is said of an answer goes by the time that it had."""
+        self._given = self.solve_seconds
+        return self._given
+
+    @property
+    def _limited(self) -> bool:
+        """Whether the solver had less time for its last answer than it has at most."""
+        return self._given < TIME_LIMIT_S
+
     @property
     def in_its_time(self) -> str:
-        """The time that the solver had, in words."""
-        limited = self.solve_seconds < TIME_LIMIT_S
-        return "in the time there was" if limited else f"in {TIME_LIMIT_S:.0f} s"
+        """The time that the solver had for its last answer, in words."""
+        return "in the time there was" if self._limited else f"in {TIME_LIMIT_S:.0f} s"
 
     @property
     def or_more_time(self) -> str:
         """That more would help, where that can be had."""
-        return ", or more --build-seconds" if self.solve_seconds < TIME_LIMIT_S else ""
+        return ", or more --build-seconds" if self._limited else ""
 
     @property
     def unanswered(self) -> Stopped:
         """Why a search stops where the solver had neither an answer nor a proof."""
-        return "time" if self.solve_seconds < TIME_LIMIT_S else "solver"
+        return "time" if self._limited else "solver"
 
     def solve(
         self, trials: Sequence[Trial], ask: Callable[[], Answers], question: str = ""
@@ -111,7 +121,9 @@ class Tries:
         """
         tried = tuple(str(trial.candidate.blueprint) for trial in trials)
         key = digest(question, self._belief.now, *tried)
-        return self._journal.answers(key, ask, self.solve_seconds)
+        answers = self._journal.answers(key, ask, self.give())
+        self._given = self._journal.had(key, self._given)
+        return answers
 
     def make(
         self,

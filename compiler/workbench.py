@@ -26,7 +26,6 @@ from compiler.judged_stitches import JudgedStitches
 from compiler.latency_model import LatencyModel
 from compiler.network import FLOAT, INT8, Blueprint
 from compiler.path_score import QualityOf
-from compiler.preprocessing import Preprocessing
 from compiler.progress import Progress
 from compiler.search_space import SearchSpace
 from compiler.similarity_table import SimilarityTable
@@ -165,7 +164,7 @@ class Workbench:
         """The first calibration photographs (1, 3, H, W) in [0, 1]; none if none were given."""
         if self._photographs is None:
             return ()
-        images, preprocessing = self.photographs.calibration, self._geometry
+        images, preprocessing = self.photographs.calibration, self.zoo.geometry
         first = range(min(count, len(images)))
         return tuple(preprocessing.pixels(images.load(index))[None] for index in first)
 
@@ -178,17 +177,6 @@ class Workbench:
     def reference(self) -> str:
         """The donor that others are compared with: best by published top-1, else the largest."""
         return max(self.zoo.models, key=lambda m: (m.known_top1 or 0.0, m.params, m.name)).name
-
-    @property
-    def _geometry(self) -> Preprocessing:
-        """How donors that look at the same photograph have it cropped, whatever their order.
-
-        As the donor of the smallest input does, and of several the one of best published top-1.
-        """
-        return min(
-            self.zoo,
-            key=lambda m: (m.preprocessing.input_size, -(m.known_top1 or 0.0), m.name),
-        ).preprocessing
 
     @cached_property
     def candidates(self) -> Candidates:
@@ -364,7 +352,7 @@ class Workbench:
     def _fit(self, size: int) -> list[list[object]]:
         """The stitch options at one size as JSON rows."""
         photographs = self.photographs
-        geometry = self._geometry.at(size)
+        geometry = self.zoo.geometry.at(size)
         views = Views(photographs.fitting, geometry, photographs.views_per_image)
         checks = Views(photographs.choosing, geometry)
         self.progress.start(f"fitting all stitches at {size} px", len(views) + len(checks))

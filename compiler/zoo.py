@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compiler.architectures import check_known, is_known
 from compiler.demo_zoo import DEMO_DONORS
+from compiler.preprocessing import Preprocessing
 from compiler.progress import Progress
 from compiler.user_models import is_user_code
 from compiler.weights import SUFFIXES
@@ -53,6 +54,17 @@ class Zoo:
     def names(self) -> tuple[str, ...]:
         """The networks' names, in the same order."""
         return tuple(model.name for model in self.models)
+
+    @property
+    def geometry(self) -> Preprocessing:
+        """How donors that look at the same photograph have it cropped, whatever their order.
+
+        As the donor of the smallest input does, and of several the one of best published top-1.
+        """
+        return min(
+            self.models,
+            key=lambda m: (m.preprocessing.input_size, -(m.known_top1 or 0.0), m.name),
+        ).preprocessing
 
     def find(self, name: str) -> ZooModel:
         """The network of this name, or the only one whose name without the tag it is.

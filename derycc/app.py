@@ -10,9 +10,9 @@ import typer
 from derycc import __version__, commands
 
 EXIT_CODES = """
-Exit codes: 0 done; 2 usage; 3 infeasible (says the fastest possible); 4 measured budget missed;
-5 verification failed; 6 target unreachable or busy; 7 zoo or data unusable; 130 interrupted (what
-was measured is kept).
+Exit codes: 0 done; 2 usage, or no answer in the solver's time; 3 infeasible (says the fastest
+possible); 4 measured budget missed; 5 verification failed; 6 target unreachable or busy; 7 zoo or
+data unusable; 130 interrupted (what was measured is kept).
 """
 
 app = typer.Typer(

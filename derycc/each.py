@@ -14,6 +14,7 @@ from targets.budget import LATENCY, target_of
 from targets.errors import (
     BudgetMissedError,
     InfeasibleError,
+    UndecidedError,
     UsageError,
     VerificationError,
 )
@@ -21,7 +22,7 @@ from targets.errors import (
 COMMON = "common"
 """The common network's folder beside those of the targets, where `--out` names the folder."""
 
-Refusal = InfeasibleError | BudgetMissedError | VerificationError
+Refusal = InfeasibleError | UndecidedError | BudgetMissedError | VerificationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _build(task: Task, options: Options) -> Separate:
     target, request = str(task.bench.target), task.request
     try:
         built, bench = solved(request, task.bench, None)
-    except (InfeasibleError, BudgetMissedError, VerificationError) as error:
+    except (InfeasibleError, UndecidedError, BudgetMissedError, VerificationError) as error:
         task.bench.progress.finish(f"nothing built for {target}")
         return Separate(target, request.latency, task.folder, None, error)
     here = replace(options, target=target, also=())

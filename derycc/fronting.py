@@ -13,7 +13,7 @@ from derycc.alone import DonorAlone, donors_alone
 from derycc.building import Request, limits
 from derycc.session import labelled
 from targets.budget import LATENCY, Latency
-from targets.errors import InfeasibleError, UsageError
+from targets.errors import InfeasibleError, UndecidedError, UsageError
 
 NO_LEAST = (
     "--min-quality has no front: the front tells the best quality at every latency. Leave it out, "
@@ -87,7 +87,8 @@ def draw_front(
         seconds: for solving.
 
     Raises:
-        UsageError: a least quality is asked for, or time ran out before anything was found.
+        UsageError: a least quality is asked for.
+        UndecidedError: time ran out before anything was found.
         InfeasibleError: nothing is within the largest latency; says the fastest possible.
     """
     if request.budget.min_quality is not None:
@@ -101,7 +102,7 @@ def draw_front(
     found = front(problem, LATENCY, low.us, high.us, points=points, time_limit_s=seconds)
     bench.progress.finish()
     if not found.points and found.below is not None:
-        raise UsageError(_no_time(high, seconds))
+        raise UndecidedError(_no_time(high, seconds))
     if not found.points:
         question = Question(loop.problem, bench.space.blueprint, here=loop.here)
         raise InfeasibleError(refusal(question, asked))

@@ -14,7 +14,13 @@ from compiler.assembly import Assembly, Ended, assemble, best_few
 from compiler.problem import Problem
 from compiler.shortfall import Shortfall, has_path, shortfalls
 from derycc.problem_checks import check_ends, check_limits, costed, impossible_counts
-from targets.errors import DeryccError, InfeasibleError, UnknownNameError, UsageError
+from targets.errors import (
+    DeryccError,
+    InfeasibleError,
+    UndecidedError,
+    UnknownNameError,
+    UsageError,
+)
 
 FORMAT = "derycc.assemblies/1"
 
@@ -93,7 +99,7 @@ def solve_problem(problem: Problem, request: SolveRequest) -> Solved:
     """The answers, the best first, or why there is none.
 
     The fault is an InfeasibleError where no path is allowed, which says the least possible of every
-    limited resource, and a UsageError where time ran out before any path was found.
+    limited resource, and an UndecidedError where time ran out before any path was found.
     """
     with told_after(PATIENCE_S, f"Still searching, for up to {request.time_limit_s:g} s ..."):
         answers, ended = _best(problem, request)
@@ -101,7 +107,7 @@ def solve_problem(problem: Problem, request: SolveRequest) -> Solved:
             why, found = _infeasible(problem, request)
             return Solved(answers, ended, found, InfeasibleError(why))
     if answers[0].status == "unknown":
-        return Solved(answers, ended, fault=UsageError(_no_time(request)))
+        return Solved(answers, ended, fault=UndecidedError(_no_time(request)))
     return Solved(answers, ended)
 
 

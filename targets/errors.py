@@ -3,6 +3,7 @@
     DeryccError                     never raised itself
     ├── UsageError              2   bad text, unknown names, files of the user that cannot be used
     │   ├── UnknownNameError        a name that is in no table, with the nearest names
+    │   ├── UndecidedError          the solver's time was up: nothing found, nothing excluded
     │   └── WorkspaceError          a workspace folder or cost store that cannot be used
     ├── InfeasibleError         3   no network fits the budget
     ├── BudgetMissedError       4   the measured engine is slower than the budget
@@ -58,6 +59,10 @@ class UnknownNameError(UsageError):
         hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
         known = ", ".join(self.known) if self.known else "none"
         return f"Unknown {self.what} {self.asked!r}.{hint} Known: {known}."
+
+
+class UndecidedError(UsageError):
+    """The solver had too little time: it found no network, and no proof that there is none."""
 
 
 class WorkspaceError(UsageError):

@@ -37,7 +37,7 @@ def test_what_was_kept_is_read_back(kept: JudgedStitches) -> None:
 def judge_in_turn(folder: Path, first: int) -> None:
     """What one process does: keeps drops of ten networks, one after the other."""
     model: Any = SimpleNamespace(identity="model", preprocessing=Preprocessing(32))
-    zoo: Any = SimpleNamespace(models=(model,))
+    zoo = Zoo((model,))
     images: Any = SimpleNamespace(digest="images")
     kept = JudgedStitches(Cache(folder), zoo, images, "reference")
     (folder / f"ready {first}").touch()
@@ -62,19 +62,21 @@ def test_two_processes_that_judge_at_once_lose_nothing(tmp_path: Path) -> None:
     assert len(json.loads(path.read_text())["rows"]) == 20
 
 
-def test_the_order_of_donors_counts_where_they_are_shown_photographs_otherwise(
+def test_no_order_of_donors_hides_what_was_judged_and_another_crop_does(
     tmp_path: Path, photographs: Photographs
 ) -> None:
-    def path(*crops: float) -> Path:
-        models = [
-            SimpleNamespace(identity=f"crop {crop}", preprocessing=Preprocessing(32, crop))
-            for crop in crops
+    def path(*donors: tuple[str, float]) -> Path:
+        models: list[Any] = [
+            SimpleNamespace(
+                name=name, identity=name, known_top1=None, preprocessing=Preprocessing(32, crop)
+            )
+            for name, crop in donors
         ]
-        zoo: Any = SimpleNamespace(models=models)
-        return JudgedStitches(Cache(tmp_path), zoo, photographs, "one").path
+        return JudgedStitches(Cache(tmp_path), Zoo(tuple(models)), photographs, "a").path
 
-    assert path(0.875, 0.9) != path(0.9, 0.875)
-    assert path(0.9, 0.9) == path(0.9, 0.9)
+    assert path(("a", 0.875), ("b", 0.9)) == path(("b", 0.9), ("a", 0.875))
+    assert path(("a", 0.875), ("b", 0.9)) != path(("a", 0.9), ("b", 0.875))
+    assert path(("a", 0.9), ("b", 0.9)) == path(("b", 0.9), ("a", 0.9))
 
 
 def test_before_anything_is_judged_there_is_nothing(kept: JudgedStitches) -> None:

@@ -1,12 +1,14 @@
 """Scored search: the best score that keeps the budget is chosen, whatever its quality."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from compiler import scored_search
+from compiler.assembly import Assembly, assemble
 from compiler.belief import Belief
 from compiler.candidates import Candidate
 from compiler.dissection import Dissection
@@ -14,13 +16,14 @@ from compiler.effort import Effort
 from compiler.judged import Judged
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
+from compiler.problem import Problem
 from compiler.progress import Silent
 from compiler.quality import Quality
 from compiler.scored_search import ScoredSearch, SimilarityOrder, rank_correlation
 from compiler.trial import Trial
 from profilers.measurement import Measurement
 from targets.budget import Budget
-from targets.errors import InfeasibleError
+from targets.errors import InfeasibleError, UndecidedError
 from tests.compiler.dery_cases import Case, partition_of
 
 Toys = tuple[Dissection, Dissection]
@@ -98,8 +101,24 @@ def test_a_search_goes_on_from_its_earlier_trials(toys: Toys) -> None:
 
 
 def test_a_search_without_anything_to_try_is_refused(toys: Toys) -> None:
-    with pytest.raises(InfeasibleError, match="No network within the limits was found in 60 s"):
+    with pytest.raises(InfeasibleError, match=r"There is no network within the limits\."):
         search_of(toys, Pretended(lambda _: 60.0)).search(Budget(latency_us=1.0))
+
+
+def test_a_search_without_time_to_find_anything_is_undecided(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unanswered(problem: Problem, **options: Any) -> Assembly:
+        found = assemble(problem, **options)
+        return replace(found, status="unknown", arcs=(), objective=None, bound=None, costs=())
+
+    monkeypatch.setattr(scored_search, "assemble", unanswered)
+
+    with pytest.raises(UndecidedError, match="in 60 s, and no proof") as refused:
+        search_of(toys, Pretended(lambda _: 60.0)).search(Budget())
+
+    assert "--build-seconds" not in str(refused.value)
+    assert refused.value.exit_code == 2
 
 
 def trial_of(score: float, quality: float) -> Trial:

@@ -1,13 +1,13 @@
 """Tries: what was trusted is replayed, what was not is asked for and measured again."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compiler import closed_loop
+from compiler import closed_loop, effort
 from compiler.assembly import Assembly, assemble
 from compiler.belief import Belief
 from compiler.effort import Effort
@@ -18,7 +18,7 @@ from compiler.progress import Silent
 from compiler.trial import Trial
 from compiler.tries import TIME_LIMIT_S, Tries
 from targets.budget import Budget
-from targets.errors import InfeasibleError
+from targets.errors import UndecidedError
 from tests.compiler.loop_cases import Pretended, Toys, by_stitches, loop_of, space_of
 
 LIMITS = Budget(latency_us=95.0)
@@ -138,7 +138,7 @@ def test_without_time_for_an_answer_more_time_is_advised(
     monkeypatch.setattr(closed_loop, "assemble", unanswered)
     loop = loop_of(space_of(toys), pretended(), journals=journals(tmp_path))
 
-    with pytest.raises(InfeasibleError) as refused:
+    with pytest.raises(UndecidedError) as refused:
         loop.search(LIMITS, Effort(seconds=5.0))
 
     assert str(refused.value) == (
@@ -146,7 +146,8 @@ def test_without_time_for_an_answer_more_time_is_advised(
         "there is none. Use fewer donors or input sizes, or allow more latency, or more "
         "--build-seconds."
     )
-    assert list(tmp_path.iterdir()) == []
+    assert refused.value.exit_code == 2
+    assert list(tmp_path.glob("*.json")) == []
 
 
 def unanswered(problem: Problem, **options: Any) -> Assembly:
@@ -166,6 +167,59 @@ def test_the_reason_for_no_answer_is_the_time_that_was_allowed(
     found = loop_of(space_of(toys), pretended()).search(LIMITS, Effort(seconds=seconds))
 
     assert found.stopped == reason
+
+
+@dataclass
+class Clock:
+    """Stands still but for what is done by it."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"), [(50.0, "time"), (100.0, "solver"), (1000.0, "solver"), (None, "solver")]
+)
+def test_what_is_said_of_no_answer_goes_by_the_time_that_the_solver_had(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch, seconds: float | None, reason: str
+) -> None:
+    def all_its_time(problem: Problem, **options: Any) -> Assembly:
+        if not options["forbid"]:
+            return assemble(problem, **options)
+        clock.now += options["time_limit_s"]
+        return unanswered(problem, **options)
+
+    clock = Clock()
+    monkeypatch.setattr(effort, "monotonic", clock)
+    monkeypatch.setattr(closed_loop, "assemble", all_its_time)
+
+    found = loop_of(space_of(toys), pretended()).search(LIMITS, Effort(seconds=seconds))
+
+    assert clock.now == min(seconds or 60.0, 60.0)
+    assert found.stopped == reason
+
+
+@pytest.mark.parametrize(("seconds", "advised"), [(50.0, True), (100.0, False), (1000.0, False)])
+def test_more_time_is_advised_where_the_solver_had_less_than_it_may_have(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch, seconds: float, advised: bool
+) -> None:
+    def all_its_time(problem: Problem, **options: Any) -> Assembly:
+        if next(whole_donors_asked_for):
+            return replace(unanswered(problem, **options), status="infeasible")
+        clock.now += options["time_limit_s"]
+        return unanswered(problem, **options)
+
+    clock, whole_donors_asked_for = Clock(), iter((True, False))
+    monkeypatch.setattr(effort, "monotonic", clock)
+    monkeypatch.setattr(closed_loop, "assemble", all_its_time)
+
+    with pytest.raises(UndecidedError) as refused:
+        loop_of(space_of(toys), pretended()).search(LIMITS, Effort(seconds=seconds))
+
+    assert ("more --build-seconds" in str(refused.value)) == advised
+    assert ("in the time there was" in str(refused.value)) == advised
 
 
 def test_an_answer_without_proof_is_asked_for_again_where_there_is_more_time(

@@ -16,7 +16,7 @@ from derycc.fronting import Front, draw_front
 from derycc.plotting import check_plot, front_figure, write_plot
 from derycc.printing_front import front_data, front_lines
 from targets.budget import Budget, Latency
-from targets.errors import InfeasibleError, UsageError, WorkspaceError
+from targets.errors import InfeasibleError, UndecidedError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
     from compiler.workbench import Workbench
@@ -170,5 +170,5 @@ def test_a_front_for_which_time_ran_out_at_once_is_not_called_infeasible(
 ) -> None:
     monkeypatch.setattr("derycc.fronting.front", lambda *_, **__: SolvedFront((), 2000.0))
 
-    with pytest.raises(UsageError, match=r"found no network within .* in 1 s, and no proof"):
+    with pytest.raises(UndecidedError, match=r"found no network within .* in 1 s, and no proof"):
         draw_front(desk, Request(None), SPAN, None, 1.0)

@@ -12,7 +12,7 @@ from derycc.building import Request, limits
 from derycc.chance import least_share
 from derycc.sweeping import HEADROOM, best_donor, default_budgets, donors_alone, sweep
 from targets.budget import Budget
-from targets.errors import BudgetMissedError, VerificationError
+from targets.errors import BudgetMissedError, UndecidedError, VerificationError
 
 EFFICIENT, RESIDUAL = "test_efficientnet.random", "test_resnet.random"
 
@@ -47,7 +47,10 @@ def test_a_budget_that_cannot_be_kept_does_not_end_a_sweep(desk: Workbench) -> N
     assert kept.built.candidate.latency.upper_us <= 2000.0
 
 
-@pytest.mark.parametrize("error", [VerificationError("Not the same."), BudgetMissedError("Slow.")])
+@pytest.mark.parametrize(
+    "error",
+    [VerificationError("Not the same."), BudgetMissedError("Slow."), UndecidedError("No time.")],
+)
 def test_a_budget_whose_network_is_refused_at_the_end_does_not_end_a_sweep(
     desk: Workbench, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
