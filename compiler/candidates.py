@@ -185,7 +185,7 @@ class Candidates:
         self._max_drop = max_drop
         self._images = photographs.digest
         self._answers: dict[str, Logits] = {}
-        self._gains: dict[Blueprint, float] = {}
+        self._shares: dict[Blueprint, tuple[float, float]] = {}
 
     def quality(self, design: Design) -> Judged:
         """Build and judge a network, or read what was judged before."""
@@ -195,7 +195,8 @@ class Candidates:
         return Judged(
             Quality(**content["calibration"]),
             Quality(**content["held_out"]),
-            content["handicap"],
+            # Older files have a sum to add in its place, by which nothing right was worth some.
+            content["level"] if "level" in content else self._level(design),
             int8 and Int8Judged(int8["cosine"], int8["drop"], self._max_drop),
         )
 
@@ -294,8 +295,7 @@ class Candidates:
             images = self.photographs.calibration
             return Judged(self._quality(network, "calibration", images), held_out)
         choosing = self._quality(network, "choosing", self.photographs.choosing)
-        handicap = self._handicap(design) if isinstance(design, Blueprint) else 0.0
-        return Judged(choosing, held_out, handicap)
+        return Judged(choosing, held_out, self._level(design))
 
     def _judge_mixed(self, design: Design, network: DesignedNetwork) -> Judged:
         """By what the engine answers, which is not what the torch network answers."""
@@ -314,19 +314,26 @@ class Candidates:
         choosing, held_out = (self._score(p, images, answers[p]) for p, images in parts.items())
         cosine = float(cosines(own, answers["choosing"]).min())
         int8 = Int8Judged(cosine, in_float - choosing.score)
-        return Judged(choosing, held_out, self._handicap(design), int8)
+        return Judged(choosing, held_out, self._level(design), int8)
 
-    def _handicap(self, blueprint: Blueprint) -> float:
-        """The donors' mean score on all calibration images, less that on the choosing part."""
-        gains = []
-        for name in blueprint.donors:
-            donor = Blueprint.pure(name, blueprint.input_size)
-            if donor not in self._gains:
-                network = self.network(donor)
-                part = self._quality(network, "choosing", self.photographs.choosing).score
-                self._gains[donor] = self.quality(donor).calibration.score - part
-            gains.append(self._gains[donor])
-        return fmean(gains)
+    def _level(self, design: Design) -> float:
+        """The donors' mean score on all calibration images over that on the choosing part.
+
+        1 where they have none there, for a whole donor and for a recipe.
+        """
+        if not isinstance(design, Blueprint) or not (design.stitches or design.quantized):
+            return 1.0
+        size = design.input_size
+        shares = [self._donor_shares(Blueprint.pure(name, size)) for name in design.donors]
+        whole, part = (fmean(column) for column in zip(*shares, strict=True))
+        return whole / part if part else 1.0
+
+    def _donor_shares(self, donor: Blueprint) -> tuple[float, float]:
+        """What a donor scores on all calibration images, and on the choosing part of them."""
+        if donor not in self._shares:
+            part = self._quality(self.network(donor), "choosing", self.photographs.choosing)
+            self._shares[donor] = self.quality(donor).calibration.score, part.score
+        return self._shares[donor]
 
     def _quality(self, network: DesignedNetwork, part: str, images: ImageSet) -> Quality:
         return self._score(part, images, answer(network, images))

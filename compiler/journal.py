@@ -15,11 +15,14 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from compiler.assembly import Assembly
-from compiler.cache import write_atomic
+from compiler.cache import exclusive, write_atomic
 from compiler.candidates import Latencies
 from targets.errors import UsageError
 
 FORMAT = "derycc.search/1"
+
+_LOCK = "searches"
+"""One lock for all searches of a cache: each is in it for the time of a write."""
 
 _PROVEN = ("optimal", "infeasible")
 
@@ -59,6 +62,34 @@ class _Content:
     withdrawn: dict[str, Latencies] = field(default_factory=dict)
     unproven: dict[str, float] = field(default_factory=dict)
 
+    def with_step(self, step: "_Content") -> "_Content":
+        """All of this and of a step; where both know something, the step's."""
+        unproven = {q: had for q, had in self.unproven.items() if q not in step.answers}
+        return _Content(
+            answers={**self.answers, **step.answers},
+            kept={**self.kept, **step.kept},
+            withdrawn={**self.withdrawn, **step.withdrawn},
+            unproven=unproven | step.unproven,
+        )
+
+    def without_worse_than(self, there: "_Content") -> "_Content":
+        """A step without what is worse than what is there.
+
+        That is answers without proof that had less time, and noisy measurements beside quiet ones.
+        """
+        worse = {
+            question
+            for question, had in self.unproven.items()
+            if question in there.answers and there.unproven.get(question, inf) > had
+        }
+        quiet = {network for network, kept in there.kept.items() if not kept.measured.noisy}
+        return replace(
+            self,
+            kept={n: k for n, k in self.kept.items() if not (k.measured.noisy and n in quiet)},
+            answers={q: found for q, found in self.answers.items() if q not in worse},
+            unproven={q: had for q, had in self.unproven.items() if q not in worse},
+        )
+
 
 @cache
 def _adapter() -> TypeAdapter[_Content]:
@@ -94,11 +125,10 @@ class Journal:
         """
         known, unproven = self._content.answers, self._content.unproven
         if question not in known or seconds > unproven.get(question, inf):
-            known = {**known, question: solve()}
-            unproven = {name: had for name, had in unproven.items() if name != question}
-            if not all(answer.status in _PROVEN for answer in known[question]):
-                unproven[question] = seconds
-            self._write(replace(self._content, answers=known, unproven=unproven))
+            found = solve()
+            proven = all(answer.status in _PROVEN for answer in found)
+            had = {} if proven else {question: seconds}
+            self._note(_Content(answers={question: found}, unproven=had))
         return self._content.answers[question]
 
     def had(self, question: str, otherwise: float) -> float:
@@ -111,7 +141,7 @@ class Journal:
 
     def keep(self, network: str, kept: Kept) -> None:
         """Note what was measured of a network."""
-        self._write(replace(self._content, kept={**self._content.kept, network: kept}))
+        self._note(_Content(kept={network: kept}))
 
     def withdrawn(self, network: str) -> Latencies | None:
         """The second measurement of a network, if it missed the limits."""
@@ -119,8 +149,7 @@ class Journal:
 
     def withdraw(self, network: str, measured: Latencies) -> None:
         """Note a second measurement that missed the limits."""
-        withdrawn = {**self._content.withdrawn, network: measured}
-        self._write(replace(self._content, withdrawn=withdrawn))
+        self._note(_Content(withdrawn={network: measured}))
 
     def forget(self) -> None:
         """Begin anew next time: the search is over, and there is no answer to come back to."""
@@ -128,9 +157,18 @@ class Journal:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def _write(self, content: _Content) -> None:
-        self._content = content
-        if self._path is not None:
+    def _note(self, step: _Content) -> None:
+        """Add a step to what this search knows, and to what is in the file by now.
+
+        Another search for the same may have noted something since it was read. That stays in the
+        file, for whoever comes next; this one goes its way.
+        """
+        self._content = self._content.with_step(step)
+        if self._path is None:
+            return
+        with exclusive(self._path.with_name(_LOCK)):
+            there = self._content.with_step(_read(self._path))
+            content = there.with_step(step.without_worse_than(there))
             write_atomic(self._path, _adapter().dump_json(content))
 
 

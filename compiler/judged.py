@@ -50,14 +50,15 @@ class Judged:
         calibration: on the calibration images that nothing was fitted to: all of them for a whole
             donor, the choosing part for a stitched network.
         held_out: on images that took no part in any choice.
-        handicap: how much more the network's donors score on all calibration images than on the
-            choosing part; 0 for a whole donor, and for a recipe: it competes with none.
+        level: what the network's donors score on all calibration images, as a multiple of what
+            they score on the choosing part; 1 for a whole donor, and for a recipe: it competes
+            with none.
         int8: how far a network with int8 parts is from its own float form; None: it has none.
     """
 
     calibration: Quality
     held_out: Quality
-    handicap: float = 0.0
+    level: float = 1.0
     int8: Int8Judged | None = None
 
     @property
@@ -65,6 +66,6 @@ class Judged:
         """What choices are made by: the score expected on all calibration images.
 
         With few photographs the choosing part may be harder or easier than the whole; its donors
-        tell by how much.
+        tell how many times as hard. A network that is never right stays at 0.
         """
-        return min(1.0, max(0.0, self.calibration.score + self.handicap))
+        return min(1.0, self.calibration.score * self.level)

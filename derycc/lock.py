@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compiler.candidates import Candidate
+from compiler.folding import FOLDING
 from compiler.formats import checked_content, first_fault, read_text
 from compiler.judged import MAX_DROP
 from compiler.network import Blueprint
@@ -48,6 +49,7 @@ class Lock:
         model_sha256: of its model.onnx.
         int8: its parts in int8: number of the segment, start, end.
         max_drop: most score that these might cost it.
+        folding: by which version its graph was folded; 0: before that was noted.
     """
 
     versions: dict[str, str]
@@ -58,6 +60,7 @@ class Lock:
     model_sha256: str
     int8: tuple[tuple[int, str, str], ...] = ()
     max_drop: float = MAX_DROP
+    folding: int = 0
 
     def network(self, where: str) -> Recipe:
         """The network as a recipe."""
@@ -97,9 +100,15 @@ class Lock:
             for name, was in self.versions.items()
             if was != now.get(name)
         ]
-        why = "this machine rounds otherwise"
-        if changed:
-            why = f"it was built with {'; '.join(changed)}"
+        found = [f"it was built with {'; '.join(changed)}"] if changed else []
+        if self.folding != FOLDING:
+            was = (
+                f"by version {self.folding} of the rewrites"
+                if self.folding
+                else "by older rewrites"
+            )
+            found.append(f"its graph was folded {was}, now by version {FOLDING}")
+        why = ", and ".join(found) or "this machine rounds otherwise"
         return f"The network is the lock's, but not bit for bit: {why}."
 
 
@@ -109,6 +118,7 @@ def lock_text(built: AnyBuilt, request: AnyRequest, options: Options, bench: Wor
     content: dict[str, object] = {
         "format": FORMAT,
         "versions": versions(),
+        "folding": FOLDING,
         "target": str(bench.target),
         "zoo": options.zoo,
         "sizes": list(bench.settings.sizes),

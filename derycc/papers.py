@@ -70,7 +70,7 @@ def describe(
 
 def _warnings(built: AnyBuilt, plan: RecipePlan) -> tuple[str, ...]:
     """Of a network that is untrained its chance is known, and said elsewhere."""
-    warning = chance_warning(built.candidate.judged, plan.recipe.classes)
+    warning = chance_warning(built.candidate.judged, plan.recipe.classes, isinstance(built, Built))
     return () if warning is None or plan.untrained else (warning,)
 
 

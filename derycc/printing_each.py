@@ -21,7 +21,17 @@ def each_table(separate: Sequence[Separate], common: Manifest | None) -> Table:
 
 
 def each_lines(separate: Sequence[Separate], common: Manifest | None) -> list[str]:
-    """What the table means."""
+    """What the table means, and what must be said of a network in it."""
+    warnings = [
+        f"Warning: {name}: {text}"
+        for name, papers in (*((one.target, one.papers) for one in separate), ("common", common))
+        if papers is not None
+        for text in papers.warnings
+    ]
+    return [*_meaning(separate, common), *warnings]
+
+
+def _meaning(separate: Sequence[Separate], common: Manifest | None) -> list[str]:
     if common is None:
         return [
             "To see what one network for all targets costs, build that, too: the same command "

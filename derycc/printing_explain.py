@@ -77,6 +77,7 @@ def explain_lines(explained: Explained) -> list[str]:
         )
     if explained.changed:
         lines.append("Costs have been measured anew since it was built; this is by the new ones.")
+    lines += [f"Warning: {text}" for text in explained.manifest.warnings]
     return [line for line in lines if line]
 
 
@@ -89,6 +90,7 @@ def explain_data(explained: Explained) -> dict[str, Any]:
         **asdict(explained.explanation),
         "donors": donors_data(explained.donors),
         "costs_changed": explained.changed,
+        "warnings": list(explained.manifest.warnings),
         "certificate": asdict(certificate) if certificate else None,
     }
 

@@ -1,6 +1,7 @@
 """Candidates: built the same every time, read back from the cache, judged on both sets."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,35 @@ def test_labels_are_judged_where_there_are_any(
     assert judged.held_out.score == judged.held_out.top1
     assert judged.calibration.top1 is not None
     assert judged.calibration.score == judged.calibration.top1
+
+
+def test_a_stitched_network_is_put_on_a_level_with_its_donors(
+    bench: Workbench, candidate: Candidate, photographs: Photographs
+) -> None:
+    whole, part = [], []
+    for name in MIXED.donors:
+        pure = Blueprint.pure(name, MIXED.input_size)
+        whole.append(bench.candidates.quality(pure).calibration.score)
+        network = bench.candidates.network(pure)
+        choosing = photographs.choosing
+        part.append(bench.candidates._quality(network, "choosing", choosing).score)
+
+    assert sum(part) > 0
+    assert candidate.judged.level == pytest.approx(sum(whole) / sum(part))
+    assert bench.candidates.quality(Blueprint.pure(EFFICIENT, 64)).level == 1.0
+
+
+def test_files_of_before_levels_are_read(bench: Workbench, candidate: Candidate) -> None:
+    path = bench.candidates._folder(MIXED) / "quality.json"
+    now = path.read_text()
+    content = json.loads(now)
+    del content["level"]
+    try:
+        path.write_text(json.dumps({**content, "handicap": 0.25}))
+
+        assert bench.candidates.quality(MIXED) == candidate.judged
+    finally:
+        path.write_text(now)
 
 
 def test_what_is_fitted_to_does_not_choose(photographs: Photographs) -> None:

@@ -1,8 +1,10 @@
 """Journal: what was noted is read back; what cannot be read is begun anew."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -59,6 +61,55 @@ def test_answers_that_an_older_derycc_noted_are_read(path: Path) -> None:
     path.write_text(json.dumps(content))
 
     assert Journal(path).answers("", lambda: pytest.fail("asked twice")) == (ANSWER,)
+
+
+def test_two_searches_for_the_same_keep_each_other_s_notes(path: Path) -> None:
+    unproven = replace(ANSWER, status="feasible", bound=1.0, gap=0.7)
+    one, two = Journal(path), Journal(path)
+
+    one.keep("a", Kept(MEASURED, 1.0, False))
+    one.answers("first", lambda: (ANSWER,), 60.0)
+    two.keep("b", Kept(MEASURED, 2.0, True))
+    two.answers("first", lambda: (unproven,), 5.0)
+    two.answers("second", lambda: (unproven,), 5.0)
+    one.answers("second", lambda: (replace(unproven, bound=0.9),), 60.0)
+    one.withdraw("a", MEASURED)
+
+    found = Journal(path)
+    assert found.seconds == (2.0, 1.0) or found.seconds == (1.0, 2.0)
+    assert found.answers("first", lambda: pytest.fail("was proven"), 60.0) == (ANSWER,)
+    assert found.answers("second", lambda: (NOTHING,), 60.0)[0].bound == 0.9
+    assert found.withdrawn("a") == MEASURED
+    assert two.kept("a") is None
+
+
+def test_a_quiet_measurement_is_not_replaced_by_a_noisy_one(path: Path) -> None:
+    quiet = Latencies(
+        replace(ONE, rounds=((1e-3,) * 40,) * 3, load_seconds=(0.0,), capped=False, scales=())
+    )
+    noisy = Latencies(ONE)
+    one, two = Journal(path), Journal(path)
+
+    one.keep("a", Kept(quiet, 1.0, False))
+    two.keep("a", Kept(noisy, 2.0, False))
+
+    assert (quiet.noisy, noisy.noisy) == (False, True)
+    assert Journal(path).seconds == (1.0,)
+    assert two.seconds == (2.0,)
+
+
+def test_searches_that_write_at_once_lose_nothing(path: Path) -> None:
+    def note(first: int) -> None:
+        journal = Journal(path)
+        together.wait()
+        for number in range(first, first + 20):
+            journal.keep(str(number), Kept(MEASURED, 1.0, False))
+
+    together = Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(note, (0, 20)))
+
+    assert len(Journal(path).seconds) == 40
 
 
 @pytest.mark.parametrize(

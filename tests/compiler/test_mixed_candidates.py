@@ -85,7 +85,7 @@ def test_what_int8_costs_is_the_score_lost_to_the_float_form(
     lost = in_float.calibration.score - mixed.judged.calibration.score
     assert mixed.judged.int8.drop == pytest.approx(lost)
     assert mixed.judged.int8.max_drop == 0.5
-    assert mixed.judged.handicap == pytest.approx(in_float.handicap)
+    assert mixed.judged.level == pytest.approx(in_float.level)
 
 
 def test_a_mixed_network_is_read_back(

@@ -59,6 +59,19 @@ def test_what_sharing_costs_is_said_for_each_target(papers: Manifest) -> None:
     assert "sharing costs nothing" in each_lines(separate[:1], common)[1]
 
 
+def test_what_must_be_said_of_a_network_is_below_the_table(papers: Manifest) -> None:
+    common = replace(shared(papers), warnings=("it guesses.",))
+    first, second = alone(replace(papers, warnings=()))
+    assert first.papers is not None
+    own = replace(first, papers=replace(first.papers, warnings=("it guesses, too.",)))
+
+    assert each_lines((own, second), common)[-2:] == [
+        "Warning: reference: it guesses, too.",
+        "Warning: common: it guesses.",
+    ]
+    assert each_lines((own, second), None)[1:] == ["Warning: reference: it guesses, too."]
+
+
 def test_a_target_without_a_network_has_a_row_and_its_error(papers: Manifest) -> None:
     refused = Separate("box", "2ms", Path("b"), None, InfeasibleError("too fast"))
     separate = (alone(papers)[0], refused)

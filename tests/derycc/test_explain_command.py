@@ -10,7 +10,7 @@ import pytest
 from compiler.progress import Silent
 from derycc.explaining import Explained, asked, explain
 from derycc.manifest import Manifest, read_manifest
-from derycc.printing_explain import explain_lines, prices_table
+from derycc.printing_explain import explain_data, explain_lines, prices_table
 from targets.errors import DataError, UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -147,14 +147,18 @@ def test_what_has_changed_and_what_there_is_not_is_said(found: Explained) -> Non
         why, runner_up=nothing, bounds=bounds, best=replace(why.best, network="other"), varied=None
     )
 
-    lines = explain_lines(replace(found, explanation=other, changed=True))
+    warned = replace(found.manifest, warnings=("it guesses.",))
+    said = replace(found, explanation=other, changed=True, manifest=warned)
+    lines = explain_lines(said)
 
     assert lines == [
         "There is no runner-up: no other network is within the limits.",
         "No single limit decides: without any one of them the answer would be the same.",
         "The model's first choice is another network (other); the build decides by measurement.",
         "Costs have been measured anew since it was built; this is by the new ones.",
+        "Warning: it guesses.",
     ]
+    assert explain_data(said)["warnings"] == ["it guesses."]
     assert prices_table(replace(found, explanation=other)).title == (
         "The price of nothing: there is no limit"
     )

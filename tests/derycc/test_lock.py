@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from compiler.folding import FOLDING
 from compiler.network import Blueprint, Segment
 from compiler.progress import Silent
 from compiler.workbench import Workbench
@@ -109,6 +110,29 @@ def test_a_network_that_is_not_the_same_to_the_bit_is_said_to_be(
     assert (differs.identical, differs.model_sha256) == (False, "0" * 64)
     assert differs.verdict.endswith("not bit for bit: this machine rounds otherwise.")
     assert "not bit for bit: it was built with torch 1.0, now " in aged.verdict
+    assert "folded" not in aged.verdict
+
+
+def test_a_graph_that_was_folded_otherwise_is_the_reason(
+    workshop: "Workshop", lock: Lock, papers: Manifest, bench: Workbench, tmp_path: Path
+) -> None:
+    segments = tuple(Segment(s.model, s.start, s.end) for s in papers.network.segments)
+    candidate = bench.candidates.make(Blueprint(papers.network.input_size, segments))
+    content = json.loads((workshop.build / "derycc.lock").read_text())
+    del content["folding"]
+    (tmp_path / "old.lock").write_text(json.dumps({**content, "model_sha256": "0" * 64}))
+    older = read_lock(tmp_path / "old.lock")
+    other = replace(older, folding=1, versions={**lock.versions, "torch": "1.0"})
+
+    assert lock.folding == FOLDING
+    assert older.compared(candidate).verdict.endswith(
+        f"bit for bit: its graph was folded by older rewrites, now by version {FOLDING}."
+    )
+    said = other.compared(candidate).verdict
+    assert "it was built with torch 1.0, now " in said
+    assert said.endswith(
+        f", and its graph was folded by version 1 of the rewrites, now by version {FOLDING}."
+    )
 
 
 @pytest.mark.parametrize(

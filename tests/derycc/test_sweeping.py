@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from compiler.candidates import Candidate
+from compiler.quality import Quality
 from compiler.workbench import Workbench
 from derycc import building, sweeping
 from derycc.building import Request, limits
@@ -108,7 +109,7 @@ def test_a_donor_that_misses_any_limit_is_not_beside_the_answer(
     desk: Workbench, alone: tuple[Candidate, ...], budget: Budget, left: set[str]
 ) -> None:
     asked = limits(Request("1s", budget), desk)
-    judged = [replace(one, judged=replace(one.judged, handicap=-0.01)) for one in alone]
+    judged = [replace(one, judged=replace(one.judged, level=0.99)) for one in alone]
 
     found = {
         name
@@ -123,7 +124,7 @@ def test_the_fastest_donor_is_beside_an_answer_that_is_to_be_fast(
     desk: Workbench, alone: tuple[Candidate, ...]
 ) -> None:
     both = [
-        replace(one, judged=replace(one.judged, handicap=score - one.judged.calibration.score))
+        replace(one, judged=replace(one.judged, calibration=Quality(20, None, None, score)))
         for one, score in zip(alone, (0.1, 0.9), strict=True)
     ]
     fast, good = both
