@@ -120,7 +120,9 @@ def test_class_tokens_go_from_tokens_to_tokens_of_as_many() -> None:
     x = random(VIT)
 
     assert shape.keeps_layout
-    assert torch.equal(stitch(x)[:, 0], stitch.act(stitch.project(stitch.norm(x[:, 0]))))
+    expected = stitch.act(stitch.project(stitch.norm(x[:, 0])))
+    # Another number of rows is multiplied by another kernel on some processors.
+    torch.testing.assert_close(stitch(x)[:, 0], expected, rtol=1e-5, atol=1e-6)
     assert shape.macs == 65 * 36
 
 
