@@ -14,7 +14,7 @@ from compiler.dissection import Block
 from compiler.elsewhere import NO_RESIDUAL
 from compiler.int8_offers import precision_of
 from compiler.latency_model import Interval
-from compiler.network import FLOAT
+from compiler.precisions import FLOAT
 from compiler.problem import Problem
 from compiler.refusal import lifted, without_demands
 from compiler.search_space import Space

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from backends.kernels import Kernel, executed, integer_share
 from backends.model import ExportedModel
 from backends.quantization import run_prefix
-from compiler.network import FLOAT, INT8, Blueprint
+from compiler.precisions import FLOAT, INT8
 from targets.target import Target
+
+if TYPE_CHECKING:
+    from compiler.network import Blueprint  # knows torch, which what is deployed does without
 
 INTEGER_SHARE = 0.5
 """Least share of a piece's work in integer kernels with which it counts as run in int8."""
@@ -40,7 +44,7 @@ class PieceProof:
         return (self.integer >= INTEGER_SHARE) == (self.asked == INT8)
 
 
-def prove(model: ExportedModel, blueprint: Blueprint, target: Target) -> tuple[PieceProof, ...]:
+def prove(model: ExportedModel, blueprint: "Blueprint", target: Target) -> tuple[PieceProof, ...]:
     """The pieces of a mixed network, with the kernels that its engine runs for each.
 
     Args:

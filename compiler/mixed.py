@@ -18,7 +18,8 @@ from compiler.donors import Donors
 from compiler.export import INPUT_NAME, OUTPUT_NAME, export_all
 from compiler.folding import fold
 from compiler.images import ImageSet
-from compiler.network import INT8, Blueprint, Network, Segment
+from compiler.network import Blueprint, Network, Segment
+from compiler.precisions import INT8
 from compiler.preprocessing import Preprocessing
 from compiler.quality import Image
 from compiler.views import Views

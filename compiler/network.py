@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from compiler.dissection import INPUT, OUTPUT, Cut
 from compiler.donors import Donors
+from compiler.precisions import FLOAT, INT8
 from compiler.preprocessing import Preprocessing
 from compiler.stitching import Stitch, StitchShape
 from targets.errors import UsageError
-
-FLOAT, INT8 = "fp32", "int8"
 
 
 @dataclass(frozen=True, slots=True)

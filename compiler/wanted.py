@@ -17,8 +17,9 @@ from compiler.chains import (
 )
 from compiler.compatibility import Rule
 from compiler.export import GRAPHS
-from compiler.network import FLOAT, INT8, Blueprint
+from compiler.network import Blueprint
 from compiler.parts import DonorParts, Parts
+from compiler.precisions import FLOAT, INT8
 from compiler.progress import Progress, counter
 from compiler.stitching import StitchShape
 from profilers.spread import spread

@@ -24,8 +24,9 @@ from compiler.journal import Journal
 from compiler.judged import MAX_DROP, Judged
 from compiler.judged_stitches import JudgedStitches
 from compiler.latency_model import LatencyModel
-from compiler.network import FLOAT, INT8, Blueprint
+from compiler.network import Blueprint
 from compiler.path_score import QualityOf
+from compiler.precisions import FLOAT, INT8
 from compiler.progress import Progress
 from compiler.search_space import SearchSpace
 from compiler.similarity_table import SimilarityTable

@@ -12,7 +12,8 @@ from pathlib import Path
 from compiler.candidates import Candidate
 from compiler.design import design_of
 from compiler.donors import Donors
-from compiler.network import INT8, Blueprint
+from compiler.network import Blueprint
+from compiler.precisions import INT8
 from compiler.progress import Progress
 from compiler.recipe import Recipe
 from compiler.recipe_plan import plan_recipe

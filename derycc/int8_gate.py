@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from compiler.judged import INT8_COSINE_GATE, Int8Judged
-from compiler.network import FLOAT, INT8, Blueprint
+from compiler.network import Blueprint
+from compiler.precisions import FLOAT, INT8
 from compiler.verification import Verification
 from compiler.workbench import Workbench
 from targets.errors import VerificationError

@@ -2,7 +2,7 @@
 
 from compiler.believed import Believed
 from compiler.kept import measured
-from compiler.network import FLOAT
+from compiler.precisions import FLOAT
 from compiler.recipe_plan import RecipePlan
 from derycc.building import Built, Request
 from derycc.by_hand import HandBuilt, HandRequest

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from compiler.network import FLOAT, INT8
+from compiler.precisions import FLOAT, INT8
 from targets.errors import UnknownNameError, UsageError
 from targets.target import Target
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from compiler.candidates import Candidate
-from compiler.network import FLOAT
+from compiler.precisions import FLOAT
 from compiler.zoo import Zoo
 from derycc.console import milliseconds, percent, table
 from derycc.manifest import Latency, Manifest, Solver

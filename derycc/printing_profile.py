@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from compiler.latency_model import LatencyModel
-from compiler.network import FLOAT, INT8
+from compiler.precisions import FLOAT, INT8
 from compiler.wanted import Wanted
 from compiler.workbench import Workbench
 from derycc.console import milliseconds, table

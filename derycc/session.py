@@ -11,7 +11,7 @@ from compiler.candidates import Photographs
 from compiler.fetch import fetch_images
 from compiler.images import ImageSet, load_images
 from compiler.judged import MAX_DROP
-from compiler.network import FLOAT
+from compiler.precisions import FLOAT
 from compiler.progress import Progress
 from compiler.workbench import Settings, Workbench
 from compiler.zoo import Zoo, open_zoo
