@@ -293,7 +293,8 @@ def test_a_profile_that_is_killed_again_and_again_is_complete_in_the_end(
             time.sleep(0.01)
         time.sleep(float(random.uniform(0, 0.02)))
         os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        # A slow machine may look only after the later ones have done all that was left.
+        assert process.wait() in ((-signal.SIGKILL,) if kept == 1 else (-signal.SIGKILL, 0))
     process = started(where, tmp_path / "models")
 
     assert process.wait(timeout=60) == 0
