@@ -62,7 +62,7 @@ class PathSearch:
         taken, then of the second and so on, and among these the one whose arc ids, read from the
         source on, come first in the alphabet. If time runs out meanwhile, the best tie so far.
         """
-        self._deadline = time.monotonic() + seconds
+        self._deadline, self._met = time.monotonic() + seconds, ()
         listed = self._list_best() if seconds > 0 else None
         if listed is not None:
             if not listed.paths:

@@ -76,3 +76,24 @@ def test_the_best_path_met_before_time_ran_out_is_the_answer(
 
     assert all(one >= other for one, other in zip(met, relaxed, strict=True))
     assert met > relaxed
+
+
+def test_a_path_that_was_banned_is_not_the_best_one_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = PathProgram.of(chain(1))
+    first, second = (PathSearch(program, 0, 1) for _ in range(2))
+    best = first.best(60, ()).path
+    assert best is not None
+    second.forbid(frozenset(best))
+    next_best = second.best(60, ()).path
+    assert next_best is not None
+
+    def met(search: PathSearch) -> None:
+        search._meets(next_best)
+
+    first.forbid(frozenset(best))
+    monkeypatch.setattr(PathSearch, "_list_best", met)
+    monkeypatch.setattr(PathSearch, "_solve", lambda *_, **__: UNDECIDED)
+    answer = first.best(60, ())
+
+    assert answer.path == next_best
+    assert not answer.proven
