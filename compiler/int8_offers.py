@@ -13,6 +13,7 @@ from math import fsum
 from compiler.int8_judge import Int8Loss
 from compiler.judged import INT8_COSINE_GATE
 from compiler.path_score import rounded
+from compiler.precisions import FLOAT, INT8
 from profilers.parts import Part
 
 INT8_ERROR = "int8_error"
@@ -143,7 +144,7 @@ def believed_of(seen: Sequence[Int8Seen], barred: bool = False) -> Int8Believed:
 
 def precision_of(arc: str) -> str:
     """The precision of a block's arc, by its name."""
-    return "int8" if in_float(arc) != arc else "fp32"
+    return INT8 if in_float(arc) != arc else FLOAT
 
 
 def in_float(arc: str) -> str:

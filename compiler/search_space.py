@@ -24,10 +24,12 @@ from compiler.int8_offers import (
     Int8Offers,
     in_float,
     in_int8,
+    precision_of,
 )
 from compiler.latency_model import Interval, LatencyModel, Residual, total
 from compiler.network import Blueprint, Segment
 from compiler.path_score import QualityOf, block_score, evened, rounded
+from compiler.precisions import FLOAT
 from compiler.problem import Amounts, Arc, CountLimit, Problem
 from compiler.stitch_features import StitchFeatures
 from targets.budget import LATENCY, Budget, latency_on
@@ -116,16 +118,24 @@ class SearchSpace:
         self._quality = quality
         self._footprints = Footprints(self._dissections, calibration or Calibration())
         self._steps: dict[str, Step] = {}
-        entered = {(o.target_model, o.size, o.target.name) for o in options}
-        for dissection in dissections:
+        self._offered: dict[str, Int8Offer] = {}
+        self._uncorrected: dict[tuple[str, str], Interval] = {}
+        self._put_blocks()
+        self._steps |= {option_id(option): option for option in options}
+
+    def _put_blocks(self) -> None:
+        """An arc for every block; one more where a stitch may enter, and as many in int8."""
+        entered = {(o.target_model, o.size, o.target.name) for o in self._options}
+        for dissection in self._dissections.values():
             for block in dissection.blocks:
                 arcs = [block.name]
                 if (block.model, block.size, block.start.name) in entered:
                     arcs.append(block.name + "^")
-                offered = block.name in self.int8.blocks
                 self._steps |= dict.fromkeys(arcs, block)
-                self._steps |= dict.fromkeys(map(in_int8, arcs if offered else ()), block)
-        self._steps |= {option_id(option): option for option in options}
+                if block.name in self.int8.blocks:
+                    quantized = tuple(map(in_int8, arcs))
+                    self._steps |= dict.fromkeys(quantized, block)
+                    self._offered |= dict.fromkeys(quantized, self.int8.blocks[block.name])
 
     @property
     def blocks(self) -> Mapping[str, Block]:
@@ -139,13 +149,21 @@ class SearchSpace:
             limits: what a network may cost.
             believed: what a stitch costs, in quality and beyond its own layer in latency.
         """
+        return self._within(limits, believed, *self._priced(limits, believed))
+
+    def _priced(self, limits: Budget, believed: Believed) -> tuple[Problem, dict[str, ArcFacts]]:
+        """All networks without limits, and what limits need to know of the arcs."""
         steps = [(name, step) for name, step in self._steps.items() if self._offers(name)]
         residuals: Residuals = {HERE: believed.here, **dict(believed.elsewhere)}
         arcs = tuple(self._arc(name, step, believed, residuals) for name, step in steps)
-        problem = Problem("maximize", SOURCE, SINK, arcs)
         wants_memory = limits.memory_bytes is not None
         facts = {name: self._facts(name, step, wants_memory) for name, step in steps}
-        made = constrained(problem, limits, facts)
+        return Problem("maximize", SOURCE, SINK, arcs), facts
+
+    def _within(
+        self, limits: Budget, believed: Believed, priced: Problem, facts: Mapping[str, ArcFacts]
+    ) -> Problem:
+        made = constrained(priced, limits, facts)
         if not self.int8.blocks or self.int8.instead:
             return made
         return replace(made, limits=(*made.limits, (INT8_ERROR, believed.int8.limit)))
@@ -159,7 +177,10 @@ class SearchSpace:
 
         A path's score is the sum over its stitches: whole donors score 0.
         """
-        problem = self.problem(limits, believed)
+        return self._alike(self.problem(limits, believed))
+
+    def _alike(self, problem: Problem) -> Problem:
+        """A program scored by similarity, whatever it was scored by."""
         scores = {name: _similarity(step) for name, step in self._steps.items()}
         arcs = tuple(replace(arc, score=scores.get(arc.id, 0.0)) for arc in problem.arcs)
         return replace(problem, arcs=arcs)
@@ -174,15 +195,17 @@ class SearchSpace:
         """
         if limits.stitches is None:
             return ((self.by_similarity(limits, believed), 0.0),)
+        priced = self._priced(limits, believed)
         counts = range(limits.stitches + 1)
-        parts = (self._of_stitches(count, limits, believed) for count in counts)
+        programs = (
+            self._alike(self._within(replace(limits, stitches=count), believed, *priced))
+            for count in counts
+        )
+        parts = map(self._of_stitches, counts, programs)
         return tuple(part for part in parts if part is not None)
 
-    def _of_stitches(
-        self, count: int, limits: Budget, believed: Believed
-    ) -> tuple[Problem, float] | None:
+    def _of_stitches(self, count: int, problem: Problem) -> tuple[Problem, float] | None:
         """The networks of so many stitches; None where there are not that many stitches."""
-        problem = self.by_similarity(replace(limits, stitches=count), believed)
         stitches = {name for name, step in self._steps.items() if isinstance(step, StitchOption)}
         there = tuple(arc.id for arc in problem.arcs if arc.id in stitches)
         if len(there) < count:
@@ -217,13 +240,12 @@ class SearchSpace:
 
     def int8_error(self, arcs: Sequence[str]) -> float:
         """The predicted `int8_error` of a path, uncorrected."""
-        return fsum(self.int8.blocks[step.name].loss.error for _, step in self._in_int8(arcs))
+        return fsum(self._offered[name].loss.error for name in arcs if name in self._offered)
 
     def int8_latency(self, arcs: Sequence[str]) -> Interval:
         """The predicted latency of a path's int8 blocks, uncorrected."""
-        model = self._models[HERE]
-        found = [self._interval(model, n, s, NO_RESIDUAL) for n, s in self._in_int8(arcs)]
-        return total(found)
+        quantized = [arc for arc in arcs if arc in self._offered]
+        return self.latency(quantized, NO_RESIDUAL)
 
     def latency(self, arcs: Sequence[str], residual: Correction) -> Interval:
         """The predicted latency of a path."""
@@ -231,8 +253,7 @@ class SearchSpace:
 
     def latency_on(self, target: str, arcs: Sequence[str], residual: Correction) -> Interval:
         """The predicted latency of a path on another target."""
-        model = self._models[target]
-        return total([self._interval(model, *step, residual) for step in self.steps(arcs)])
+        return total([self._interval(target, *step, residual) for step in self.steps(arcs)])
 
     def stitches(self, arcs: Sequence[str]) -> tuple[StitchFeatures, ...]:
         """What is known of the path's stitches, in order."""
@@ -247,16 +268,6 @@ class SearchSpace:
         """The path's quality as far as it can be told without building it."""
         return fsum(self._score(name, step, drops) for name, step in self.steps(arcs))
 
-    def _in_int8(self, arcs: Sequence[str]) -> list[tuple[str, Block]]:
-        steps = self.steps(arcs)
-        return [(n, s) for n, s in steps if isinstance(s, Block) and in_float(n) != n]
-
-    def _offer(self, name: str, step: Step) -> Int8Offer | None:
-        """What is known of an arc in int8; None: it is another."""
-        if isinstance(step, Block) and in_float(name) != name:
-            return self.int8.blocks[step.name]
-        return None
-
     def _arc(self, name: str, step: Step, believed: Believed, residuals: Residuals) -> Arc:
         score = self._score(name, step, believed.drops)
         if isinstance(step, Block):
@@ -270,7 +281,7 @@ class SearchSpace:
     def _costs(self, name: str, step: Step, residuals: Residuals, int8: Int8Believed) -> Amounts:
         counted = step if isinstance(step, Block) else step.shape
         latencies = self._latencies(name, step, residuals)
-        offer = self._offer(name, step)
+        offer = self._offered.get(name)
         energy = self._footprints.energy_j(step, latencies[0][1])
         return (
             *latencies,
@@ -282,33 +293,42 @@ class SearchSpace:
             *(() if offer is None else ((INT8_ERROR, _error(offer, step, int8)),)),
         )
 
-    def _interval(
-        self, model: LatencyModel, name: str, step: Step, residual: Correction
-    ) -> Interval:
+    def _interval(self, target: str, name: str, step: Step, residual: Correction) -> Interval:
+        """The predicted latency of an arc, corrected by what was learned."""
+        bare = self._bare(target, name, step)
         if not isinstance(step, Block):
-            layer = model.stitch(step.shape, model.seam(step))
             return Interval(
-                max(0.0, layer.median_us + residual.median_us),
-                max(0.0, layer.upper_us + residual.upper_us),
+                max(0.0, bare.median_us + residual.median_us),
+                max(0.0, bare.upper_us + residual.upper_us),
             )
-        offer = self._offer(name, step)
-        if offer is None:
-            return model.block(step)
+        if name not in self._offered:
+            return bare
         factor = residual.int8 if isinstance(residual, Residual) else 1.0
-        return model.block(step, offer.part).times(self.int8.latency * factor)
+        return bare.times(self.int8.latency * factor)
+
+    def _bare(self, target: str, name: str, step: Step) -> Interval:
+        """The same as the model has it; looked up once: programs are made again and again."""
+        key, model, offer = (target, name), self._models[target], self._offered.get(name)
+        if key not in self._uncorrected:
+            if isinstance(step, Block):
+                found = model.block(step, offer.part) if offer else model.block(step)
+            else:
+                found = model.stitch(step.shape, model.seam(step))
+            self._uncorrected[key] = found
+        return self._uncorrected[key]
 
     def _weight_bytes(self, name: str, step: Step) -> int:
-        offer, in_float = self._offer(name, step), self._footprints.weight_bytes(step)
-        return in_float if offer is None else max(0, in_float + offer.loss.weight_bytes)
+        offer, alone = self._offered.get(name), self._footprints.weight_bytes(step)
+        return alone if offer is None else max(0, alone + offer.loss.weight_bytes)
 
     def _latencies(self, name: str, step: Step, residuals: Residuals) -> list[tuple[str, float]]:
         """The upper end on every target, the one searched for first, by resource."""
         return [
             (
                 LATENCY if target == HERE else latency_on(target),
-                self._interval(model, name, step, residuals.get(target, NO_RESIDUAL)).upper_us,
+                self._interval(target, name, step, residuals.get(target, NO_RESIDUAL)).upper_us,
             )
-            for target, model in self._models.items()
+            for target in self._models
         ]
 
     def _facts(self, name: str, step: Step, wants_memory: bool) -> ArcFacts:
@@ -325,7 +345,7 @@ class SearchSpace:
     def _score(self, name: str, step: Step, drops: DropModel) -> float:
         if isinstance(step, Block):
             score = block_score(step, self._quality)
-            quantized = self._offer(name, step) is not None
+            quantized = name in self._offered
             return rounded(score - self.int8.drop(step.name)) if quantized else score
         return rounded(evened(step, self._quality) - drops.drop(StitchFeatures.of(step)))
 
@@ -357,7 +377,7 @@ def _segment(run: Sequence[tuple[str, Block]]) -> Segment:
     """Neighbouring blocks of a donor, with those of them that are in int8."""
     int8: list[tuple[str, str]] = []
     for name, block in run:
-        if in_float(name) == name:
+        if precision_of(name) == FLOAT:
             continue
         if int8 and int8[-1][1] == block.start.name:
             int8[-1] = int8[-1][0], block.end.name
