@@ -38,8 +38,8 @@ class Belief:
     observations: dict[Blueprint, DropObservation] = field(default_factory=dict)
     excess: dict[str, float] = field(default_factory=dict)
     residuals_on: dict[str, dict[Blueprint, Interval]] = field(default_factory=dict)
-    int8: dict[Blueprint, Int8Seen] = field(default_factory=dict, repr=False)
-    barred: bool = field(default=False, repr=False)
+    int8: dict[Blueprint, Int8Seen] = field(default_factory=dict)
+    barred: bool = False
 
     @staticmethod
     def seeded(observations: Mapping[Blueprint, DropObservation]) -> "Belief":

@@ -27,7 +27,7 @@ from compiler.standing import standing
 from compiler.trial import Trial, ranked
 from compiler.tries import Tries
 from targets.budget import Budget
-from targets.errors import InfeasibleError, UndecidedError
+from targets.errors import InfeasibleError
 
 PATIENCE = 3
 
@@ -219,11 +219,7 @@ class ClosedLoop:
         self._progress.finish()
         if answer.status != "infeasible":
             self.forget()  # with more time, or on a quieter machine, there may be an answer
-            raise UndecidedError(
-                f"The solver found no network within the limits {self._tries.in_its_time}, and no "
-                "proof that there is none. Use fewer donors or input sizes, or allow more latency"
-                f"{self._tries.or_more_time}."
-            )
+            raise self._tries.undecided
         question = Question(self.problem, self._space.blueprint, self._belief.excess, self.here)
         raise InfeasibleError(refusal(question, limits))
 

@@ -27,7 +27,7 @@ from compiler.standing import by_score
 from compiler.trial import Trial, ranked
 from compiler.tries import LEAST_SOLVE_S, TIME_LIMIT_S, Tries
 from targets.budget import Budget
-from targets.errors import InfeasibleError, UndecidedError
+from targets.errors import InfeasibleError
 
 _EFFORT = Effort()
 
@@ -225,11 +225,7 @@ class ScoredSearch:
                 "limits, or add donors."
             )
         self.forget()  # with more time there may be an answer
-        raise UndecidedError(
-            f"The solver found no network within the limits {self._tries.in_its_time}, and no "
-            "proof that there is none. Use fewer donors or input sizes, or allow more latency"
-            f"{self._tries.or_more_time}."
-        )
+        raise self._tries.undecided
 
     def confirm(self, trial: Trial, limits: Budget) -> Trial:
         """A trial of the search, measured anew."""

@@ -18,6 +18,7 @@ from compiler.progress import Progress
 from compiler.search_space import Space
 from compiler.trial import Trial
 from targets.budget import Budget
+from targets.errors import UndecidedError
 
 TIME_LIMIT_S = 60.0
 """The solver has no more time for one answer, however much there is for the search."""
@@ -64,10 +65,7 @@ class Tries:
             parts: what else the search's answers depend on.
         """
         problem = self._space.problem(limits, self._belief.now)
-        asked: tuple[object, ...] = (
-            *(limits, effort.per_round, repr(self._belief), problem.to_json(), parts),
-            *((self._belief.int8,) if self._belief.int8 else ()),
-        )
+        asked = limits, effort.per_round, repr(self._belief), problem.to_json(), parts
         self._journal = self._journals(digest(*asked))
         self._watch = Watch(effort.seconds)
         if self._journal.seconds:
@@ -98,14 +96,14 @@ class Tries:
         return self._given < TIME_LIMIT_S
 
     @property
-    def in_its_time(self) -> str:
-        """The time that the solver had for its last answer, in words."""
-        return "in the time there was" if self._limited else f"in {TIME_LIMIT_S:.0f} s"
-
-    @property
-    def or_more_time(self) -> str:
-        """That more would help, where that can be had."""
-        return ", or more --build-seconds" if self._limited else ""
+    def undecided(self) -> UndecidedError:
+        """What to raise where it had neither an answer nor a proof, and nothing was tried."""
+        had = "in the time there was" if self._limited else f"in {TIME_LIMIT_S:.0f} s"
+        more = ", or more --build-seconds" if self._limited else ""
+        return UndecidedError(
+            f"The solver found no network within the limits {had}, and no proof that there is "
+            f"none. Use fewer donors or input sizes, or allow more latency{more}."
+        )
 
     @property
     def unanswered(self) -> Stopped:

@@ -24,7 +24,7 @@ from derycc.int8_gate import verified_int8
 from derycc.precision import AUTO
 from targets.amounts import amount_text, enough_text
 from targets.budget import Budget, Latency, LatencyShare, parse_latency
-from targets.errors import BudgetMissedError, UsageError, VerificationError
+from targets.errors import BudgetMissedError, InfeasibleError, UsageError, VerificationError
 
 _TWO_STITCHES, _NONE = Budget(stitches=2), Budget()
 
@@ -197,9 +197,12 @@ def build(request: Request, bench: Workbench, belief: Belief | None = None) -> B
     """
     bounds, belief = limits(request, bench), belief or bench.belief()
     scored = ScoredBench(bench, request.score)
-    if request.score != QUALITY:
-        bench.loop(belief).require(bounds)
-    built = choose(scored.loop(belief), bounds, request.effort, bench)
+    try:
+        built = choose(scored.loop(belief), bounds, request.effort, bench)
+    except InfeasibleError:
+        if request.score != QUALITY:
+            bench.loop(belief).require(bounds)  # says more: the fastest possible
+        raise
     if bounds.min_quality is not None:
         return built
     return replace(built, choice=scored.choice(built.trial, built.trials))
