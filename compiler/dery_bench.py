@@ -12,12 +12,10 @@ from compiler.partition import partition
 from compiler.proxies import PROXIES, get_proxy
 from compiler.proxy_order import check_labels
 from compiler.scored_search import Order, ScoredSearch
-from compiler.scores import SCORES, check_score, choice_of, order_by
+from compiler.scores import check_score, choice_of, order_by
 from compiler.trial import Trial
 from compiler.workbench import Workbench
 from targets.errors import UsageError
-
-__all__ = ["SCORES", "DeryAnswer", "DeryBench", "DerySettings"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import NodeProto
 
 from compiler.fold_norms import scale_and_shift
-from compiler.onnx_edit import Array, GraphEdit, attributes, set_attributes
+from compiler.onnx_edit import Array, GraphEdit, attributes, either_order, geometry, set_attributes
 
 _ONE = (1, 1)
 
@@ -53,10 +53,9 @@ def fold_branches(edit: GraphEdit) -> int:
     for node in edit.nodes("Add"):
         if len(node.input) != 2 or not edit.removable(node):
             continue
-        values = tuple(node.input)
-        if edit.shapes.get(values[0], ()) != edit.shapes.get(values[1]):
+        if edit.shapes.get(node.input[0], ()) != edit.shapes.get(node.input[1]):
             continue
-        for value, other in (values, values[::-1]):
+        for value, other in either_order(node):
             larger = _convolution(value, edit)
             smaller = None if larger is None else _branch(other, larger, edit)
             if larger is None or smaller is None:
@@ -73,19 +72,13 @@ def _convolution(value: str, edit: GraphEdit) -> _Branch | None:
     node = edit.producer(value)
     if node is None or node.op_type != "Conv" or not edit.read_once(value):
         return None
-    told, parameters = attributes(node), edit.parameters(node)
-    if parameters is None or parameters[0].ndim != 4:
+    parameters = edit.parameters(node)
+    steps = None if parameters is None else geometry(node, parameters[0])
+    if parameters is None or steps is None:
         return None
-    if told.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        return None
+    groups = attributes(node).get("group", 1)
     return _Branch(
-        node,
-        node.input[0],
-        *parameters,
-        told.get("group", 1),
-        tuple(told.get("strides", _ONE)),
-        tuple(told.get("pads", (0, 0, 0, 0))),
-        tuple(told.get("dilations", _ONE)),
+        node, node.input[0], *parameters, groups, steps.strides, steps.pads, steps.dilations
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from onnx import NodeProto
 
 from compiler.conv_shapes import ConvShape, product
-from compiler.onnx_edit import Array, GraphEdit, attributes, set_attributes
+from compiler.onnx_edit import Array, GraphEdit, attributes, geometry, set_attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,13 @@ def conv_shape(node: NodeProto, edit: GraphEdit) -> ConvShape | None:
 
 def _read(node: NodeProto, edit: GraphEdit) -> _Conv | None:
     """The convolution, or None if this is none that can be multiplied with another."""
-    told, shape = attributes(node), edit.shapes.get(node.output[0])
+    shape = edit.shapes.get(node.output[0])
     parameters = edit.parameters(node) if node.op_type == "Conv" else None
-    if parameters is None or shape is None or told.get("group", 1) != 1:
+    if parameters is None or shape is None or attributes(node).get("group", 1) != 1:
         return None
     weight, bias = parameters
-    if weight.ndim != 4:
-        return None
-    if told.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+    steps = geometry(node, weight)
+    if steps is None:
         return None
     outputs, inputs, height, width = weight.shape
     said = ConvShape(
@@ -77,17 +76,12 @@ def _read(node: NodeProto, edit: GraphEdit) -> _Conv | None:
         inputs,
         (height, width),
         prod(shape[2:]),
-        _pair(told.get("strides", (1, 1))),
-        tuple(told.get("pads", (0, 0, 0, 0))),
-        _pair(told.get("dilations", (1, 1))),
+        steps.strides,
+        steps.pads,
+        steps.dilations,
         bool(np.any(bias)),
     )
     return _Conv(node, said, weight, bias)
-
-
-def _pair(values: list[int] | tuple[int, ...]) -> tuple[int, int]:
-    height, width = values
-    return height, width
 
 
 def _multiplied(first: _Conv, second: _Conv, made: ConvShape) -> _Conv:

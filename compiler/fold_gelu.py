@@ -7,7 +7,7 @@ both give the same numbers.
 
 from onnx import NodeProto
 
-from compiler.onnx_edit import GraphEdit
+from compiler.onnx_edit import GraphEdit, either_order
 
 _HALF = 0.5
 
@@ -19,11 +19,11 @@ def fold_gelu(edit: GraphEdit) -> int:
 
 def _turned(node: NodeProto, edit: GraphEdit) -> bool:
     """Whether a product is a GELU's last node in the exporter's order; turns it if so."""
-    for x, halved in (tuple(node.input), tuple(node.input)[::-1]):
+    for x, halved in either_order(node):
         inner = edit.producer(halved)
         if inner is None or inner.op_type != "Mul" or not edit.read_once(halved):
             continue
-        for half, sum_ in (tuple(inner.input), tuple(inner.input)[::-1]):
+        for half, sum_ in either_order(inner):
             if _scalar(half, edit) == _HALF and edit.read_once(sum_) and _is_erf_sum(sum_, x, edit):
                 edit.replace_inputs(inner, (x, sum_))
                 edit.replace_inputs(node, (halved, half))

@@ -7,14 +7,14 @@ convolution the channel is dimension 1, behind a matrix product, with a bias or 
 import numpy as np
 from onnx import NodeProto
 
-from compiler.onnx_edit import Array, GraphEdit
+from compiler.onnx_edit import Array, GraphEdit, either_order
 
 
 def fold_scales(edit: GraphEdit) -> int:
     """Multiply constants into convolutions and matrix products; returns how many are gone."""
     gone = 0
     for node in edit.nodes("Mul"):
-        for value, name in (tuple(node.input), tuple(node.input)[::-1]):
+        for value, name in either_order(node):
             scale, before = edit.constant(name), edit.producer(value)
             if scale is None or before is None or not edit.read_once(value):
                 continue
@@ -32,7 +32,7 @@ def _taken_in(before: NodeProto, scale: Array, edit: GraphEdit) -> bool:
     if before.op_type == "MatMul":
         return _into_product(before, None, scale, edit)
     if before.op_type == "Add":
-        for value, bias in (tuple(before.input), tuple(before.input)[::-1]):
+        for value, bias in either_order(before):
             product = edit.producer(value)
             if product is not None and product.op_type == "MatMul" and edit.read_once(value):
                 return _into_product(product, (before, value, bias), scale, edit)

@@ -7,11 +7,9 @@ from math import ceil
 
 from compiler.compatibility import StitchOption
 from compiler.dissection import Block, Dissection
-from compiler.parts import stitch_part
+from compiler.parts import FLOAT_BYTES, stitch_part
 from compiler.wanted import Wanted
 from profilers.cost_table import CostTable
-
-_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class Footprints:
     def weight_bytes(self, step: Block | StitchOption) -> int:
         """Bytes of a step's weights."""
         if isinstance(step, Block):
-            return self.calibration.weight_bytes.get(step.name, _FLOAT_BYTES * step.params)
+            return self.calibration.weight_bytes.get(step.name, FLOAT_BYTES * step.params)
         return stitch_part(step.shape).weight_bytes
 
     def held_bytes(self, step: Block | StitchOption, weight_bytes: int | None = None) -> float:

@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_CEILING, Decimal
 from heapq import heappop, heappush
 from itertools import count
 from math import fsum
@@ -209,8 +208,7 @@ class GateSearch:
     def _steps(self, score: float) -> int:
         """The least integer value above that of a score, whichever program it was found in."""
         sign = 1 if self.program.problem.sense == "maximize" else -1
-        scaled = sign * Decimal(repr(score)).scaleb(self.program.grid.digits)
-        return int(scaled.to_integral_value(ROUND_CEILING)) + 1
+        return 1 - self.program.grid.below(-sign * score)
 
     def _ranked(self, case: _Case, network: tuple[int, ...]) -> _Solved:
         paid = (self._apart.gates[gate].yes for gate in sorted(case.opened))

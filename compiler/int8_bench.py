@@ -14,13 +14,13 @@ from compiler.int8_judge import Int8Judge
 from compiler.int8_offers import LEAST_DROP, Int8Offer, Int8Offers
 from compiler.int8_proof import INTEGER_SHARE
 from compiler.latency_model import LatencyModel
+from compiler.parts import FLOAT_BYTES
 from compiler.progress import Progress
 from compiler.wanted import Wanted
 from profilers.cost_table import CostTable
 from profilers.parts import Part
 from targets.errors import UsageError
 
-_BYTES_OF_FLOAT = 4
 _FACTORS = (0.7, 1.5)
 
 
@@ -44,7 +44,7 @@ class Int8Bench:
 
     def missing(self, instead: bool = False) -> tuple[Block, ...]:
         """The blocks that are still to be judged; those that are no faster in int8 are not."""
-        return self.judge.missing(block for block, _ in self._worth(instead))
+        return self.judge.missing(block for block, _ in self._worth(instead, self._known()))
 
     def offers(self, instead: bool, progress: Progress) -> Int8Offers:
         """What a search may put in int8.
@@ -56,7 +56,8 @@ class Int8Bench:
         Raises:
             UsageError: it must, and no block has an int8 form.
         """
-        worth = self._worth(instead)
+        known = self._known()
+        worth = self._worth(instead, known)
         wholes = [d.block(d.cuts[0], d.cuts[-1]) for d in self.dissections if worth]
         losses = self.judge.losses([*(block for block, _ in worth), *wholes], progress)
         blocks = {
@@ -72,7 +73,6 @@ class Int8Bench:
         found = [losses[whole.name] for whole in wholes if whole.name in losses]
         lost = fsum(max(0.0, loss.drop) for loss in found)
         per_error = lost / (fsum(loss.error for loss in found) or 1.0)
-        known = self._known()
         return Int8Offers(
             blocks,
             instead,
@@ -82,17 +82,19 @@ class Int8Bench:
             slower=0 if instead else len(known) - len(worth),
         )
 
-    def _worth(self, instead: bool) -> list[tuple[Block, Part]]:
-        """The blocks whose int8 form is of use, with what their latency is found under."""
+    def _worth(
+        self, instead: bool, known: Sequence[tuple[Block, Part]]
+    ) -> list[tuple[Block, Part]]:
+        """Of those that were measured the blocks whose int8 form is of use."""
         cost = self.model.block
         return [
             (block, part)
-            for block, part in self._known()
+            for block, part in known
             if instead or cost(block, part).median_us < cost(block).median_us
         ]
 
     def _known(self) -> list[tuple[Block, Part]]:
-        """The blocks whose int8 form was measured."""
+        """The blocks whose int8 form was measured, with what their latency is found under."""
         found = []
         for dissection in self.dissections:
             keys = self._keys(dissection)
@@ -108,7 +110,7 @@ class Int8Bench:
     def _part(self, block: Block, key: str) -> Part:
         """As in float, but for the time alone and the weights: a runtime fuses the new nodes."""
         part = self.model.part(block)
-        return replace(part, key=key, weight_bytes=part.weight_bytes // _BYTES_OF_FLOAT)
+        return replace(part, key=key, weight_bytes=part.weight_bytes // FLOAT_BYTES)
 
     def _factor(self) -> float:
         """What donors measured whole in int8 take, as a multiple of what their blocks predict."""

@@ -7,7 +7,7 @@ torch tensor is its place; the engine's graph, exported the same way, has it und
 What was folded away has no place. Read out together, the places tell the first that differs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,10 +63,10 @@ def localize(
         gate: of the engine's precision; its `drift` is the relative error that is tolerated.
     """
     probes = _probes(network, image)
-    places = _places(probes, healthy, compile_engine, image, gate.drift)
     values = _known(model)
-    places = {name: probe for name, probe in places.items() if name in values}
-    answers = _read(model, tuple(places), compile_engine, image)
+    found = _places(probes, healthy, compile_engine, image, gate.drift)
+    places = {name: index for name, index in found.items() if name in values}
+    answers = _read(model, {name: values[name] for name in places}, compile_engine, image)
     if compare(probes[-1].tensor, answers[OUTPUT_NAME], gate=gate).cosine >= gate.cosine:
         return Divergence(vanishes=True, compared=len(places))
     errors = {i: _error(answers[name], probes[i].tensor) for name, i in places.items()}
@@ -102,7 +102,7 @@ def _places(
 ) -> dict[str, int]:
     """Values of a graph that is as it should be, and the probes whose numbers they have."""
     shapes = {probe.tensor.shape for probe in probes}
-    names = tuple(name for name, shape in _known(model).items() if shape in shapes)
+    names = {name: shape for name, shape in _known(model).items() if shape in shapes}
     values = _read(model, names, compile_engine, image)
     found: dict[str, int] = {}
     for index, probe in enumerate(probes):
@@ -139,14 +139,16 @@ def _known(model: ExportedModel) -> dict[str, tuple[int, ...]]:
 
 
 def _read(
-    model: ExportedModel, names: Sequence[str], compile_engine: Compile, image: Array
+    model: ExportedModel,
+    shapes: Mapping[str, tuple[int, ...]],
+    compile_engine: Compile,
+    image: Array,
 ) -> dict[str, Array]:
-    """What an engine computes on its way, by the values' names, and its answer."""
+    """What an engine computes on its way, the values of these names and shapes, and its answer."""
     proto = onnx.ModelProto.FromString(model.onnx)
-    shapes = _known(model)
-    for name in names:
+    for name, shape in shapes.items():
         proto.graph.output.append(
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes[name])
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
         )
     marked = ExportedModel.from_bytes(proto.SerializeToString(), name=model.name)
     with compile_engine(marked) as engine:

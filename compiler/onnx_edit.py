@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -127,6 +128,37 @@ class GraphEdit:
         notes = [value for value in self.graph.value_info if value.name in written]
         del self.graph.value_info[:]
         self.graph.value_info.extend(notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a two-dimensional convolution steps over its input.
+
+    Attributes:
+        strides: of height and width.
+        pads: top, left, bottom, right.
+        dilations: of height and width.
+    """
+
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+
+def geometry(conv: NodeProto, weight: Array) -> Geometry | None:
+    """That of a convolution; None where it has not two dimensions, or pads by a rule."""
+    told = attributes(conv)
+    if weight.ndim != 4 or told.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        return None
+    (down, across), (tall, wide) = (told.get(n, (1, 1)) for n in ("strides", "dilations"))
+    pads = tuple(told.get("pads", (0, 0, 0, 0)))
+    return Geometry((down, across), pads, (tall, wide))
+
+
+def either_order(node: NodeProto) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The inputs of a node whose order does not matter, in both."""
+    names = tuple(node.input)
+    return names, names[::-1]
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

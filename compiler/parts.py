@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import cache
+from itertools import pairwise
+
+from pydantic import TypeAdapter
 
 from backends.model import ExportedModel
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
-from compiler.conv_shapes import ConvShape
 from compiler.dissection import Cut
 from compiler.export import GRAPHS
 from compiler.network import Blueprint
@@ -15,8 +17,7 @@ from compiler.seams import PLAIN, Seam, edges, grown
 from compiler.stitching import StitchShape
 from profilers.parts import Chain, Part
 
-_FLOAT_BYTES = 4
-_SIDES = "before", "behind"
+FLOAT_BYTES = 4
 _FORMAT = 2  # raised whenever a part says something else of the same block
 
 
@@ -84,20 +85,20 @@ class Parts:
             tuple(blocks),
             tuple(Part(**part) for part in blocks.values()),
             str(value["whole"]),
-            {cut: _seam(said) for cut, said in value["seams"].items()},
+            _seams().validate_python(value["seams"]),
         )
 
     def _export(self, model: str, size: int) -> dict[str, object]:
         blocks = self.exports.donors.dissection(model, size).blocks
         models = [self.exports.block(block) for block in blocks]
-        pairs = tuple(zip(blocks, models, strict=True))
-        ends = [edges(made) for made in models]
+        made = tuple(zip(blocks, models, strict=True))
+        ends = zip(blocks, map(edges, models), strict=True)
         seams = {
             left.end.name: asdict(Seam(ended.before, begun.behind))
-            for (left, ended), begun in zip(zip(blocks, ends, strict=True), ends[1:], strict=False)
+            for (left, ended), (_, begun) in pairwise(ends)
         }
         return {
-            "blocks": {block.name: asdict(block_part(made, block.macs)) for block, made in pairs},
+            "blocks": {block.name: asdict(block_part(one, block.macs)) for block, one in made},
             "whole": self.exports.whole(model, size).structure,
             "seams": seams,
         }
@@ -125,31 +126,25 @@ def stitch_part(shape: StitchShape, between: Seam = PLAIN) -> Part:
     """
     left = grown(shape, between)
     if left is not None:
-        weights = _FLOAT_BYTES * left.weights
+        weights = FLOAT_BYTES * left.weights
         key = f"stitch {shape} folded: {left.macs} MACs, {weights} bytes"
         return Part(key, "stitch", left.macs, weights, 0, 0, 0, joined=True)
     return Part(
         key=f"stitch {shape}",
         kind="stitch",
         macs=shape.macs,
-        weight_bytes=_FLOAT_BYTES * shape.params,
+        weight_bytes=FLOAT_BYTES * shape.params,
         nodes=1 if shape.kind != "nearest" else 2,
         input_bytes=_bytes(shape.source),
         output_bytes=_bytes(shape.target),
     )
 
 
-def _seam(said: Mapping[str, dict[str, Any] | None]) -> Seam:
-    before, behind = (None if said[n] is None else _conv(said[n] or {}) for n in _SIDES)
-    return Seam(before, behind)
-
-
-def _conv(said: Mapping[str, Any]) -> ConvShape:
-    """From JSON, where rows are lists."""
-    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in said.items()}
-    return ConvShape(**values)
+@cache
+def _seams() -> TypeAdapter[dict[str, Seam]]:
+    return TypeAdapter(dict[str, Seam])
 
 
 def _bytes(shape: tuple[int, int, int]) -> int:
     channels, height, width = shape
-    return _FLOAT_BYTES * channels * height * width
+    return FLOAT_BYTES * channels * height * width

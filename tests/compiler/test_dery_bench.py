@@ -11,7 +11,7 @@ from compiler.assembly import assemble, k_best
 from compiler.belief import Belief
 from compiler.candidates import Photographs
 from compiler.closed_loop import ClosedLoop
-from compiler.dery_bench import SCORES, DeryBench, DerySettings
+from compiler.dery_bench import DeryBench, DerySettings
 from compiler.dery_space import DerySpace, joints_of
 from compiler.effort import Effort
 from compiler.equivalence import Partition
@@ -21,6 +21,7 @@ from compiler.network import Blueprint
 from compiler.proxies import Proxy, get_proxy
 from compiler.proxy_order import ProxyOrder, enumerate_assemblies, proxy_batches
 from compiler.scored_search import Promise, ScoredSearch
+from compiler.scores import SCORES
 from compiler.workbench import Workbench
 from targets.budget import Budget
 from targets.errors import DataError, UnknownNameError, UsageError
