@@ -93,3 +93,10 @@ def _relative(wanted: Vector, got: Vector) -> float:
     norm = float(np.linalg.norm(wanted))
     error = float(np.linalg.norm(wanted - got)) / norm if norm else np.inf
     return error if np.isfinite(error) else float("inf")
+
+
+def cosines(a: Array, b: Array) -> Vector:
+    """The cosine of two answers to each image, both (images, numbers); 0 where one is all zeros."""
+    dot = (a.astype(float) * b).sum(1)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.asarray(dot / np.maximum(norms, np.finfo(float).tiny))

@@ -36,8 +36,9 @@ from compiler.donors import Donors
 from compiler.folding import fold
 from compiler.network import Blueprint, Segment, build
 from compiler.torch_engines import save_program
+from compiler.verification import FP32
 from compiler.zoo import open_zoo
-from derycc.benching import FP32_COSINE, plain_export
+from derycc.benching import plain_export
 from derycc.console import stdout, table
 from profilers.contest import Contest, Stage, contest, read_record
 from profilers.jobs import Entry
@@ -191,7 +192,7 @@ def _export(
         (expected,) = engine.run({made.inputs[0].name: x}).values()
     for name, runtime in found:
         model = plain if runtime else made
-        one = Contestant(name, 1, model, runtime, expected, FP32_COSINE)
+        one = Contestant(name, 1, model, runtime, expected, FP32.cosine)
         write_contestant(one, x, folder)
         if name in TORCH:
             save_program(network, shape, program_file(folder, one.key))

@@ -15,13 +15,14 @@ from compiler.compatibility import Rule
 from compiler.dissection import Block, Cut
 from compiler.donors import Donors
 from compiler.export import GRAPHS, TOOLCHAIN, ExportedDonor, export
+from compiler.precisions import FLOAT, INT8
 from compiler.stitching import Stitch, StitchShape
 from profilers.spread import spread
 from targets.errors import UnknownNameError, UsageError
 
 STITCH_SAMPLES = 24
 _BIAS = 0.01  # of a stitch that is measured alone: no zeros, which a fold could take advantage of
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = (FLOAT, INT8)
 NOISE_GRIDS = (7, 14, 28, 56)
 """Sides, in pixels, of the random grids that stand for images where there are none."""
 
@@ -70,7 +71,7 @@ class BlockExports:
         self._stitches: dict[StitchShape, ExportedModel] = {}
         self._arriving: dict[tuple[str, int], list[Mapping[str, Activation]]] = {}
 
-    def structures(self, model: str, size: int, precision: str = "fp32") -> Structures:
+    def structures(self, model: str, size: int, precision: str = FLOAT) -> Structures:
         """The structure hashes of a donor's blocks, exporting them if nobody has before.
 
         Raises:
@@ -78,7 +79,7 @@ class BlockExports:
         """
         if precision not in PRECISIONS:
             raise UnknownNameError("precision", precision, PRECISIONS)
-        int8 = precision == "int8"
+        int8 = precision == INT8
 
         def make() -> dict[str, object]:
             blocks = self.donors.dissection(model, size).blocks

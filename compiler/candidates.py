@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
+from backends.deviation import cosines
 from backends.model import ExportedModel, TensorSpec
 from backends.quantization import Scheme, versions
 from backends.registry import get_backend
+from compiler.answers import Logits, answer, engine_answers, inputs_of
 from compiler.cache import Cache, digest, write_atomic
 from compiler.design import Design, DesignedNetwork, build_design, build_tuned
 from compiler.donors import Donors
@@ -20,10 +22,10 @@ from compiler.export import GRAPHS, INPUT_NAME, OUTPUT_NAME, export
 from compiler.folding import fold
 from compiler.images import ImageSet
 from compiler.judged import MAX_DROP, Int8Judged, Judged
-from compiler.mixed import export_mixed, inputs_of
+from compiler.mixed import export_mixed
 from compiler.network import Blueprint, Network
 from compiler.preprocessing import Preprocessing
-from compiler.quality import Logits, Quality, cosines, engine_answers, judge, logits
+from compiler.quality import Quality, judge
 from compiler.views import Views
 from profilers.measurement import Measurement
 from profilers.profile import profile
@@ -306,7 +308,7 @@ class Candidates:
         }
         with get_backend(self._target.backend).compile(self._exported(design), self._target) as e:
             answers = {
-                part: engine_answers(e, inputs_of(network.preprocessing, images, len(images)))
+                part: engine_answers(e, inputs_of(network.preprocessing, images))
                 for part, images in parts.items()
             }
         own = answer(network, parts["choosing"])
@@ -381,12 +383,6 @@ def export_network(
     """A design's torch network as the graph that is measured, verified and emitted; folded."""
     spec = TensorSpec(INPUT_NAME, (1, 3, design.input_size, design.input_size))
     return fold(export(network, spec, name, OUTPUT_NAME)).model
-
-
-def answer(network: DesignedNetwork, images: ImageSet) -> Logits:
-    """The network's logits (images, classes) on centre crops with its own preprocessing."""
-    views = Views(images, network.preprocessing)
-    return logits(network, views, network.preprocessing.normalize)
 
 
 def _tensors(network: DesignedNetwork) -> dict[str, torch.Tensor]:

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
-
 from backends.backend import Array, Engine
+from backends.deviation import cosines
 from backends.model import ExportedModel
 from backends.registry import get_backend, get_peer
 from compiler.contestants import TORCH, program_file, read_expected
@@ -69,9 +68,7 @@ def require_same(name: str, answers: Array, expected: Array, least: float) -> No
     a, b = answers.reshape(len(answers), -1), expected.reshape(len(expected), -1)
     if a.shape != b.shape:
         raise VerificationError(f"{name} answers {a.shape} numbers, the build {b.shape}.")
-    dots = (a.astype(np.float64) * b).sum(1)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosine = float((dots / np.maximum(norms, np.finfo(float).tiny)).min())
+    cosine = float(cosines(a, b).min())
     if not cosine >= least:
         raise VerificationError(
             f"{name} computes something else than the build: cosine {cosine:.6f}, at least {least} "

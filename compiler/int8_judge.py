@@ -12,19 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from backends.deviation import cosines
 from backends.kernels import executed, integer_share
 from backends.model import ExportedModel
 from backends.quantization import Quantizer, Scheme, run_prefix, versions
 from backends.registry import get_backend
+from compiler.answers import Image, Logits, engine_answers, inputs_of
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache, digest
 from compiler.candidates import Photographs
 from compiler.dissection import Block, Cut
 from compiler.export import GRAPHS
-from compiler.mixed import inputs_of
+from compiler.mixed import CALIBRATION_IMAGES
 from compiler.preprocessing import Preprocessing
 from compiler.progress import Progress, Silent
-from compiler.quality import Image, Logits, cosines, engine_answers
 from targets.errors import UsageError
 from targets.target import Target
 
@@ -80,6 +81,9 @@ class Int8Judge:
         self._cache = cache
         self._target = target
         self._scheme = scheme or Scheme.native()
+        images = photographs.fitting.digest, photographs.choosing.digest
+        how = self._scheme, versions(), GRAPHS, target.backend, _FORMAT
+        self._of_all = images, how
 
     def missing(self, blocks: Iterable[Block]) -> tuple[Block, ...]:
         """Those of the blocks that nobody has judged yet."""
@@ -121,9 +125,7 @@ class Int8Judge:
 
     def _key(self, block: Block) -> str:
         identity = self._exports.donors.model(block.model).identity
-        images = self._photographs.fitting.digest, self._photographs.choosing.digest
-        how = self._scheme, versions(), GRAPHS, self._target.backend, _FORMAT
-        return digest(identity, block.name, images, how)
+        return digest(identity, block.name, *self._of_all)
 
 
 class _Trial:
@@ -145,7 +147,8 @@ class _Trial:
         self._marks = dict(zip((cut.name for cut in cuts), marks, strict=True))
         marked = exports.marked(model, size)
         self._input = marks[0]
-        samples = [{marks[0]: image} for image in inputs_of(preprocessing, photographs.fitting)]
+        arriving = inputs_of(preprocessing, photographs.fitting, CALIBRATION_IMAGES)
+        samples = [{marks[0]: image} for image in arriving]
         self._quantizer = Quantizer(marked, samples, scheme, marks[1:-1])
         self._images = list(_judging(preprocessing, photographs))
         self._labels = _labels(photographs)

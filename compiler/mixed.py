@@ -5,7 +5,7 @@ parts that are in int8, calibrated by what arrives there for real photographs. S
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from backends.model import ExportedModel, TensorSpec
 from backends.quantization import Quantizer, Scheme
+from compiler.answers import inputs_of
 from compiler.dissection import Dissection
 from compiler.donors import Donors
 from compiler.export import INPUT_NAME, OUTPUT_NAME, export_all
@@ -20,9 +21,6 @@ from compiler.folding import fold
 from compiler.images import ImageSet
 from compiler.network import Blueprint, Network, Segment
 from compiler.precisions import INT8
-from compiler.preprocessing import Preprocessing
-from compiler.quality import Image
-from compiler.views import Views
 from targets.errors import UsageError
 
 CALIBRATION_IMAGES = 32
@@ -67,20 +65,11 @@ def export_mixed(
     spec = TensorSpec(INPUT_NAME, (1, 3, blueprint.input_size, blueprint.input_size))
     outputs = [mark for mark in marks[1:] if mark]
     marked = export_all(_Marked(parts, marks).eval(), spec, name, outputs)
-    samples = [{INPUT_NAME: image} for image in inputs_of(network.preprocessing, images)]
+    arriving = inputs_of(network.preprocessing, images, CALIBRATION_IMAGES)
+    samples = [{INPUT_NAME: image} for image in arriving]
     quantizer = Quantizer(fold(marked).model, samples, scheme, outputs[:-1])
     runs = [(marks[i], marks[i + 1]) for i, part in enumerate(parts) if part.int8]
     return quantizer.quantized(runs)
-
-
-def inputs_of(
-    preprocessing: Preprocessing, images: ImageSet, most: int = CALIBRATION_IMAGES
-) -> Iterator[Image]:
-    """What a network is given for the first photographs: centre crops, normalized, (1, 3, S, S)."""
-    chosen = images.subset(range(min(most, len(images))))
-    batches = Views(chosen, preprocessing)
-    ready = map(preprocessing.normalize, batches)
-    return (image[None] for batch in ready for image in batch.contiguous().numpy())
 
 
 def _parts(network: Network, blueprint: Blueprint, donors: Donors) -> list[_Part]:

@@ -1,18 +1,10 @@
 """Quality: top-1 on labels where there are any, else agreement with a reference donor."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from backends.backend import Engine
-from compiler.export import INPUT_NAME
-
-Logits = NDArray[np.float32]
-Image = NDArray[np.float32]
+from compiler.answers import Logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +32,6 @@ class Quality:
     def standard_error(self) -> float:
         """Binomial standard error of `score`."""
         return float((self.score * (1 - self.score) / self.images) ** 0.5)
-
-
-@torch.no_grad()
-def logits(
-    network: nn.Module, batches: Iterable[Tensor], normalize: Callable[[Tensor], Tensor]
-) -> Logits:
-    """The network's answers to batches of pixels in [0, 1]: (images, classes)."""
-    parts = [network(normalize(pixels)).numpy() for pixels in batches]
-    return np.concatenate(parts).astype(np.float32)
-
-
-def engine_answers(engine: Engine, images: Iterable[Image], name: str = INPUT_NAME) -> Logits:
-    """An engine's logits (images, classes) for normalized images, (1, 3, S, S) each.
-
-    `name` is what the engine calls its input.
-    """
-    rows = [next(iter(engine.run({name: image}).values())) for image in images]
-    return np.concatenate(rows).astype(np.float32)
-
-
-def cosines(a: Logits, b: Logits) -> NDArray[np.float64]:
-    """The cosine of two answers to each image, (images,); 0 where one is all zeros."""
-    dot = (a.astype(float) * b).sum(1)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.asarray(dot / np.maximum(norms, np.finfo(float).tiny))
 
 
 def judge(answers: Logits, labels: tuple[int, ...] | None, reference: Logits) -> Quality:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backends.backend import Engine
+from backends.deviation import cosines
+from compiler.answers import Logits, answer, engine_answers, inputs_of
 from compiler.design import DesignedNetwork
-from compiler.export import INPUT_NAME
 from compiler.images import ImageSet
-from compiler.quality import Logits, logits
-from compiler.views import Views
+from compiler.judged import INT8_COSINE_GATE
+from compiler.precisions import FLOAT, INT8
 
 IMAGES = 64
 """Photographs that an engine is compared on, where there are so many."""
@@ -37,10 +37,10 @@ class Gate:
     drift: float = 1e-3
 
 
-FP32 = Gate("fp32", 0.9999)
+FP32 = Gate(FLOAT, 0.9999)
 GATES = {
     gate.precision: gate
-    for gate in (FP32, Gate("fp16", 0.999, 0.99, 2e-2), Gate("int8", 0.99, None, 0.14))
+    for gate in (FP32, Gate("fp16", 0.999, 0.99, 2e-2), Gate(INT8, INT8_COSINE_GATE, None, 0.14))
 }
 """By precision. An int8 engine must besides keep its score: `Verification.max_drop`."""
 
@@ -120,7 +120,7 @@ def verify(
         again: what computes the first images a second time; None: the same engine.
     """
     sets = (images,) if isinstance(images, ImageSet) else tuple(images)
-    expected = np.concatenate([_expected(network, one) for one in sets])
+    expected = np.concatenate([answer(network, one) for one in sets])
     got = np.concatenate([_answers(network, engine, one) for one in sets])
     first = sets[0].subset(range(min(REPEATED, len(sets[0]))))
     second = _answers(network, again or engine, first)
@@ -132,7 +132,7 @@ def compare(
     expected: Logits, got: Logits, repeatable: bool = True, gate: Gate = FP32
 ) -> Verification:
     """How close an engine's logits are to the network's, both (images, classes)."""
-    cosine = _cosine(expected, got)
+    cosine = cosines(expected, got)
     return Verification(
         images=len(expected),
         cosine=float(cosine.min()),
@@ -146,27 +146,5 @@ def compare(
     )
 
 
-def _expected(network: DesignedNetwork, images: ImageSet) -> Logits:
-    views = Views(images, network.preprocessing)
-    return logits(network, views, network.preprocessing.normalize)
-
-
 def _answers(network: DesignedNetwork, engine: Engine, images: ImageSet) -> Logits:
-    """The engine's logits, image by image."""
-    rows = [
-        _first(engine, image[None])
-        for pixels in Views(images, network.preprocessing)
-        for image in network.preprocessing.normalize(pixels).contiguous().numpy()
-    ]
-    return np.concatenate(rows)
-
-
-def _first(engine: Engine, image: NDArray[np.float32]) -> Logits:
-    (answer,) = engine.run({INPUT_NAME: image}).values()
-    return np.asarray(answer, dtype=np.float32)
-
-
-def _cosine(a: Logits, b: Logits) -> NDArray[np.float64]:
-    dot = (a.astype(float) * b).sum(1)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.asarray(dot / np.maximum(norms, np.finfo(float).tiny))
+    return engine_answers(engine, inputs_of(network.preprocessing, images))

@@ -22,8 +22,10 @@ from compiler.contestants import (
 from compiler.design import DesignedNetwork
 from compiler.export import INPUT_NAME, OUTPUT_NAME, export
 from compiler.folding import fold
+from compiler.precisions import FLOAT, INT8
 from compiler.progress import Progress
 from compiler.torch_engines import save_program
+from compiler.verification import GATES
 from derycc.build_model import load_model
 from derycc.checking import recorded_network
 from derycc.manifest import check_files, read_manifest
@@ -39,8 +41,6 @@ from targets.target import Target, get_target
 
 ROUNDS = 7
 BUILD, AGAINST = "build", "against"
-FP32_COSINE, INT8_COSINE = 0.9999, 0.99
-"""How close a peer's answers must be to those of the build, by the build's precision."""
 _ALL = "all"
 _SECONDS_EACH = 3.0  # about what a contestant takes in a round, its process's start included
 _MOST_BATCH = 1024
@@ -236,7 +236,7 @@ class _Contestants:
             own = fold(plain).model
         x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         expected = self._answers(own, x)
-        least = INT8_COSINE if _quantized(own) else FP32_COSINE
+        least = GATES[INT8 if _quantized(own) else FLOAT].cosine
         yield write_contestant(Contestant(name, batch, own, "", expected, least), x, self._folder)
         for peer in peers:
             assert plain is not None and network is not None

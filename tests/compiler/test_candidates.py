@@ -11,8 +11,9 @@ import torch
 
 from backends.registry import get_backend
 from compiler import candidates
+from compiler.answers import answer
 from compiler.cache import Cache
-from compiler.candidates import Candidate, Candidates, Photographs, answer
+from compiler.candidates import Candidate, Candidates, Photographs
 from compiler.images import ImageSet
 from compiler.network import Blueprint, Segment
 from compiler.workbench import Workbench

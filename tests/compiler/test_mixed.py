@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
+from backends.deviation import cosines
 from backends.kernels import executed, integer_share
 from backends.quantization import run_prefix
 from backends.registry import get_backend
-from compiler.candidates import Photographs, answer
+from compiler.answers import answer, engine_answers, inputs_of
+from compiler.candidates import Photographs
 from compiler.donors import Donors
-from compiler.mixed import export_mixed, inputs_of
+from compiler.mixed import export_mixed
 from compiler.network import Blueprint, Network, Segment, build
-from compiler.quality import cosines, engine_answers
 from compiler.tuning import tune
 from compiler.views import Views
 from targets.errors import UsageError

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backends.deviation import cosines
 from backends.registry import get_backend
-from compiler.candidates import Candidate, Photographs, answer
+from compiler.answers import answer, engine_answers, inputs_of
+from compiler.candidates import Candidate, Photographs
 from compiler.int8_proof import prove
 from compiler.judged import Int8Judged
 from compiler.kept import keeps, missed
-from compiler.mixed import inputs_of
 from compiler.network import Blueprint, Segment
 from compiler.progress import Silent
-from compiler.quality import cosines, engine_answers
 from compiler.workbench import Settings, Workbench
 from compiler.zoo import Zoo
 from profilers.store import CostStore

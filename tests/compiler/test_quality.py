@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from compiler.quality import Quality, judge, logits
+from compiler.answers import logits
+from compiler.quality import Quality, judge
 
 
 def one_hot(classes: list[int], width: int = 8) -> np.ndarray:
