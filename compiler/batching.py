@@ -9,9 +9,8 @@ whoever uses it compares answers.
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
-from onnx.shape_inference import infer_shapes
 
-from compiler.onnx_edit import static_shapes
+from compiler.onnx_edit import GraphEdit, fed_inputs
 from targets.errors import UsageError
 
 SYMBOL = "batch"
@@ -34,7 +33,7 @@ def rebatch(proto: ModelProto, batch: int | None) -> ModelProto:
         raise UsageError(f"A graph cannot take {batch} images at once. Use 1 or more.")
     made = ModelProto()
     made.CopyFrom(proto)
-    first = [value for value in made.graph.input if not _is_initializer(made.graph, value.name)]
+    first = fed_inputs(made.graph)
     if len(first) != 1 or first[0].type.tensor_type.shape.dim[0].dim_value != 1:
         raise UsageError("Only a graph of one input and batch 1 can be given another batch.")
     if batch == 1:
@@ -47,14 +46,15 @@ class _Rebatching:
     """One graph on its way to another batch."""
 
     def __init__(self, proto: ModelProto, batch: int | None) -> None:
+        self._proto = proto
         self._graph: GraphProto = proto.graph
         self._batch = batch
-        self._shapes = static_shapes(infer_shapes(proto).graph)
+        self._shapes = GraphEdit(proto).shapes
         self._constants = {t.name: t for t in self._graph.initializer}
-        self._input = next(v.name for v in self._graph.input if v.name not in self._constants)
+        self._input = fed_inputs(self._graph)[0].name
         self._depends = _downstream(self._graph, self._input)
         self._nodes: list[NodeProto] = []
-        self._made: dict[str, str] = {}
+        self._made: set[str] = set()
 
     def run(self) -> None:
         """Rewrite the graph in place."""
@@ -73,10 +73,7 @@ class _Rebatching:
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
         self._edges()
-        used = {name for node in self._nodes for name in node.input}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
+        GraphEdit(self._proto).drop_unused()
 
     def _edges(self) -> None:
         """Have the inputs and outputs say the batch."""
@@ -142,7 +139,7 @@ class _Rebatching:
         made = f"{name}_{_OWN}"
         if name not in self._made:
             self._nodes.append(helper.make_node("Expand", [name, self._sizes(shape)], [made]))
-            self._made[name] = made
+            self._made.add(name)
         return made
 
     def _sizes(self, shape: tuple[int, ...]) -> str:
@@ -154,7 +151,7 @@ class _Rebatching:
         if made not in self._made:
             first = self._first()
             self._nodes.append(helper.make_node("Concat", [first, rest], [made], axis=0))
-            self._made[made] = made
+            self._made.add(made)
         return made
 
     def _first(self) -> str:
@@ -163,7 +160,7 @@ class _Rebatching:
         if name not in self._made:
             node = helper.make_node("Shape", [self._input], [name], start=0, end=1)
             self._nodes.append(node)
-            self._made[name] = name
+            self._made.add(name)
         return name
 
     def _constant(self, values: np.ndarray) -> str:
@@ -173,10 +170,6 @@ class _Rebatching:
             self._graph.initializer.append(tensor)
             self._constants[name] = tensor
         return name
-
-
-def _is_initializer(graph: GraphProto, name: str) -> bool:
-    return any(tensor.name == name for tensor in graph.initializer)
 
 
 def _downstream(graph: GraphProto, first: str) -> set[str]:

@@ -6,7 +6,7 @@ from compiler.dery_space import DerySpace
 from compiler.equivalence import Member, Partition
 from compiler.problem import Problem
 from compiler.tries import TIME_LIMIT_S
-from targets.amounts import amount_text, enough_text, words
+from targets.amounts import amount_text, least_text, words
 from targets.budget import Budget
 from targets.errors import InfeasibleError
 
@@ -96,8 +96,7 @@ def _budgets(space: DerySpace, problem: Problem, free: Problem) -> str:
 
 def _least_text(name: str, answer: Assembly) -> str:
     """What the cheapest costs; at most so much where time ran out before the proof."""
-    amount = enough_text(name, answer.cost(name))
-    return amount if answer.status == "optimal" else f"at most {amount}"
+    return least_text(name, answer.cost(name), answer.status == "optimal")
 
 
 def _fastest(space: DerySpace, problem: Problem) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 from onnx.shape_inference import infer_shapes
 
 Array = NDArray[Any]
@@ -159,6 +159,12 @@ def either_order(node: NodeProto) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The inputs of a node whose order does not matter, in both."""
     names = tuple(node.input)
     return names, names[::-1]
+
+
+def fed_inputs(graph: GraphProto) -> list[ValueInfoProto]:
+    """The inputs that whoever runs a graph gives it: older files list weights beside them."""
+    held = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in held]
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

@@ -7,6 +7,7 @@ as Pillow does it is no operator of ONNX.
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from compiler.onnx_edit import fed_inputs
 from targets.errors import UsageError
 
 _OWN = "derycc_picture"
@@ -28,8 +29,7 @@ def with_picture_input(
     made = ModelProto()
     made.CopyFrom(proto)
     graph = made.graph
-    held = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in held]
+    inputs = fed_inputs(graph)
     dims = inputs[0].type.tensor_type.shape.dim
     if len(inputs) != 1 or len(dims) != 4 or dims[1].dim_value != 3:
         raise UsageError("Only a graph of one input (N, 3, S, S) can prepare its pictures itself.")

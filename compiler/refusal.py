@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.network import Blueprint
 from compiler.problem import Problem
-from targets.amounts import WORDS, amount_text, enough_text, words
+from targets.amounts import WORDS, amount_text, enough_text, least_text, words
 from targets.budget import LATENCY, Budget, target_of
 
 FREE = 10**15
@@ -35,8 +35,7 @@ class Least:
 
     def text(self, resource: str) -> str:
         """The amount, rounded up; a limit on the least where it is not proven."""
-        amount = enough_text(resource, self.amount)
-        return amount if self.is_proven else f"at most {amount}"
+        return least_text(resource, self.amount, self.is_proven)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ def enough_text(resource: str, amount: float) -> str:
     return _text(resource, amount, ROUND_CEILING)
 
 
+def least_text(resource: str, amount: float, proven: bool) -> str:
+    """The least that is enough, rounded up; a limit on it where it was not proven."""
+    return f"{'' if proven else 'at most '}{enough_text(resource, amount)}"
+
+
 def _text(resource: str, amount: float, rounding: str) -> str:
     value = Decimal(repr(float(amount)))
     if value:
