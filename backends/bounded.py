@@ -7,11 +7,12 @@ a runtime sees it.
 
 from math import prod
 
-from onnx import AttributeProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 from onnx.defs import onnx_opset_version
 from onnx.helper import tensor_dtype_to_np_dtype
 from onnx.shape_inference import InferenceError, infer_shapes
 
+from backends.identity import has_branches, tensors
 from targets.errors import UsageError
 
 MOST_BYTES = 2**30
@@ -20,6 +21,8 @@ MOST_ELEMENTS = 2**28
 """Elements of one tensor that is computed."""
 MOST_NODES = 100_000
 
+_SHAPE_BYTES = 4096
+"""Larger tensors are weights, whose numbers no shape follows from."""
 _DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 _GROWING = frozenset(
     {"ConstantOfShape", "Expand", "EyeLike", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"}
@@ -33,7 +36,8 @@ def check_bounds(proto: ModelProto, name: str) -> None:
     """Refuse a graph that no network for pictures is.
 
     Args:
-        proto: what it says of shapes inside is forgotten, so that this is no model to go on with.
+        proto: its weights and what it says of shapes inside are forgotten, so that this is no model
+            to go on with.
         name: what messages call it.
 
     Raises:
@@ -58,14 +62,13 @@ def _structure(proto: ModelProto) -> str:
     for node in proto.graph.node:
         if node.domain not in _DOMAINS:
             return f"has the operator {node.domain!r:.60}::{node.op_type!r:.60}"
-        graphs = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
-        if any(attribute.type in graphs for attribute in node.attribute):
+        if has_branches(node):
             return f"has control flow ({node.op_type!r:.60})"
     return ""
 
 
 def _weights(proto: ModelProto) -> str:
-    for tensor in _tensors(proto):
+    for tensor in tensors(proto.graph):
         if tensor.data_location == TensorProto.EXTERNAL:
             return "keeps weights in other files"
         if any(dim < 0 for dim in tensor.dims) or tensor.data_type in (0, TensorProto.STRING):
@@ -82,21 +85,9 @@ def _weights(proto: ModelProto) -> str:
     return ""
 
 
-def _tensors(proto: ModelProto) -> list[TensorProto]:
-    inside = [
-        attribute.t
-        for node in proto.graph.node
-        for attribute in node.attribute
-        if attribute.HasField("t")
-    ]
-    return [*proto.graph.initializer, *inside]
-
-
 def _values(proto: ModelProto) -> str:
     """Shapes as they follow from the inputs, whatever the file says of them."""
-    del proto.graph.value_info[:]
-    for value in proto.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    _forget(proto)
     try:
         graph = infer_shapes(proto, data_prop=True).graph
     except (InferenceError, ValueError, RuntimeError) as error:
@@ -110,6 +101,17 @@ def _values(proto: ModelProto) -> str:
         if unknown and node.op_type in _GROWING:
             return f"makes a tensor {unknown[0]!r:.60} of no known size"
     return ""
+
+
+def _forget(proto: ModelProto) -> None:
+    """Empties weights, and takes away all shapes but those of the inputs."""
+    for tensor in tensors(proto.graph):
+        if tensor.ByteSize() > _SHAPE_BYTES:
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+    del proto.graph.value_info[:]
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
 
 
 def _sizes(values: list[ValueInfoProto]) -> dict[str, int]:

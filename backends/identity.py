@@ -78,6 +78,12 @@ def tensors(graph: GraphProto) -> Iterator[TensorProto]:
                 yield from tensors(inner)
 
 
+def has_branches(node: NodeProto) -> bool:
+    """Whether a node has graphs inside, which read values that no list of inputs names."""
+    graphs = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    return any(a.type in graphs or any(_subgraphs(a)) for a in node.attribute)
+
+
 def _digest(proto: ModelProto, *, values: bool) -> str:
     digest = hashlib.sha256()
     walk = _Walk(values)

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onnx import AttributeProto, ModelProto
+from onnx import ModelProto
 
+from backends.identity import has_branches
 from backends.model import ExportedModel
 from compiler.fold_branches import fold_branches
 from compiler.fold_convolutions import fold_convolutions
@@ -78,7 +79,7 @@ def fold_proto(proto: ModelProto) -> Counter[str]:
     Every output of the graph stays, so that nothing is folded across one.
     """
     gone = Counter[str]()
-    while not _branches(proto) and (counts := _pass(proto)):
+    while not any(map(has_branches, proto.graph.node)) and (counts := _pass(proto)):
         gone += counts
     return gone
 
@@ -88,9 +89,3 @@ def _pass(proto: ModelProto) -> Counter[str]:
     counts = Counter({name: rewrite(GraphEdit(proto)) for name, rewrite in REWRITES.items()})
     GraphEdit(proto).drop_unused()
     return +counts
-
-
-def _branches(proto: ModelProto) -> bool:
-    """Whether a node has graphs inside, which read values that no list of inputs names."""
-    graphs = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
-    return any(a.type in graphs for node in proto.graph.node for a in node.attribute)
