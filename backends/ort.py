@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _ERROR = 3  # severity: errors and worse
-_PROVIDERS = ["CPUExecutionProvider"]
+PROVIDERS = ["CPUExecutionProvider"]
+"""What executes the nodes of a graph."""
 
 
 class OrtBackend(Backend):
@@ -35,30 +36,17 @@ class OrtBackend(Backend):
 
     def unavailable(self) -> str | None:
         """Whether onnxruntime can be imported."""
-        try:
-            import onnxruntime  # noqa: F401
-        except ImportError as error:
-            return f"onnxruntime cannot be imported ({error}). Install it: pip install onnxruntime"
-        return None
+        return _unavailable()
 
     def versions(self) -> dict[str, str]:
         """The version of onnxruntime; empty where it is not installed."""
-        if self.unavailable():
-            return {}
-        import onnxruntime
-
-        return {"onnxruntime": str(onnxruntime.__version__)}
+        return _versions()
 
     def compile(self, model: ExportedModel, target: Target) -> Engine:
         """Makes a session with the target's threads, spinning and affinity."""
-        _check_runtime(self)
-        from onnxruntime import InferenceSession
-
+        check_runtime()
         _check_processors(target)
-        start = perf_counter()
-        with explained("load", model.name):
-            session = InferenceSession(model.onnx, _options(target), providers=_PROVIDERS)
-        return OrtEngine(model, session, target.affinity, perf_counter() - start)
+        return _engine(model, _options(target), target.affinity)
 
 
 class DefaultOrtBackend(Backend):
@@ -71,24 +59,59 @@ class DefaultOrtBackend(Backend):
 
     def unavailable(self) -> str | None:
         """As of `OrtBackend`."""
-        return OrtBackend().unavailable()
+        return _unavailable()
 
     def versions(self) -> dict[str, str]:
         """As of `OrtBackend`."""
-        return OrtBackend().versions()
+        return _versions()
 
     def compile(self, model: ExportedModel, target: Target) -> Engine:
         """Makes a session; of the target the number of threads is looked at alone."""
-        _check_runtime(OrtBackend())
-        from onnxruntime import InferenceSession, SessionOptions
+        check_runtime()
+        from onnxruntime import SessionOptions
 
         options = SessionOptions()
         options.intra_op_num_threads = target.threads
         options.log_severity_level = _ERROR
-        start = perf_counter()
-        with explained("load", model.name):
-            session = InferenceSession(model.onnx, options, providers=_PROVIDERS)
-        return OrtEngine(model, session, (), perf_counter() - start)
+        return _engine(model, options, affinity=())
+
+
+def _unavailable() -> str | None:
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        return f"onnxruntime cannot be imported ({error}). Install it: pip install onnxruntime"
+    return None
+
+
+def _versions() -> dict[str, str]:
+    if _unavailable():
+        return {}
+    import onnxruntime
+
+    return {"onnxruntime": str(onnxruntime.__version__)}
+
+
+def check_runtime() -> None:
+    """Refuses to go on where onnxruntime cannot be imported.
+
+    Raises:
+        TargetUnavailableError: naming what to install.
+    """
+    reason = _unavailable()
+    if reason:
+        raise TargetUnavailableError(f"The backend 'ort' cannot be used here: {reason}")
+
+
+def _engine(
+    model: ExportedModel, options: "onnxruntime.SessionOptions", affinity: tuple[int, ...]
+) -> "OrtEngine":
+    from onnxruntime import InferenceSession
+
+    start = perf_counter()
+    with explained("load", model.name):
+        session = InferenceSession(model.onnx, options, providers=PROVIDERS)
+    return OrtEngine(model, session, affinity, perf_counter() - start)
 
 
 class OrtEngine(Engine):
@@ -172,21 +195,18 @@ def trace(model: ExportedModel, target: Target) -> Trace:
         TargetUnavailableError: The runtime is not installed, or may not use the target's cores.
         UsageError: The runtime cannot load or run this model.
     """
-    _check_runtime(OrtBackend())
+    check_runtime()
     _check_processors(target)
-    zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in model.inputs}
+    numbered, names = _numbered(model)
     with scratch_folder() as folder:
         file = folder / "optimized.onnx"
-        events = _watched(model, target, zeros, file)
+        events = _watched(numbered, target, file)
         graph = ModelProto.FromString(file.read_bytes()).graph
-    names = [node.name for node in ModelProto.FromString(model.onnx).graph.node]
     return Trace(graph, tuple(_node_run(event, names) for event in events if _is_node(event)))
 
 
-def _watched(
-    model: ExportedModel, target: Target, inputs: Mapping[str, Array], file: Path
-) -> list[dict[str, Any]]:
-    """Writes the optimized graph to the file and returns the events of one inference."""
+def _watched(model: ExportedModel, target: Target, file: Path) -> list[dict[str, Any]]:
+    """Writes the optimized graph to the file and returns the events of one inference of zeros."""
     from onnxruntime import InferenceSession
 
     options = _options(target)
@@ -194,19 +214,21 @@ def _watched(
     options.enable_profiling = True
     options.profile_file_prefix = str(file.parent / "profile")
     with explained("load", model.name):
-        session = InferenceSession(_named(model), options, providers=_PROVIDERS)
+        session = InferenceSession(model.onnx, options, providers=PROVIDERS)
+    zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in model.inputs}
     with explained("run", model.name):
-        session.run(None, dict(inputs))
+        session.run(None, zeros)
     events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text("utf-8"))
     return events
 
 
-def _named(model: ExportedModel) -> bytes:
-    """The model with a name for every node, by which an event finds its node."""
+def _numbered(model: ExportedModel) -> tuple[ExportedModel, list[str]]:
+    """The model with a number before every node's name, and the names; an event finds its node."""
     proto = ModelProto.FromString(model.onnx)
+    names = [node.name for node in proto.graph.node]
     for index, node in enumerate(proto.graph.node):
         node.name = f"{index} {node.name}"
-    return bytes(proto.SerializeToString())
+    return replace(model, onnx=bytes(proto.SerializeToString())), names
 
 
 _EVENT_SUFFIX = "_kernel_time"
@@ -233,12 +255,6 @@ def _node_run(event: Mapping[str, Any], names: Sequence[str]) -> NodeRun:
 def _shapes(values: list[dict[str, list[int]]]) -> tuple[tuple[int, ...], ...]:
     """Shapes out of a list of {type: shape}."""
     return tuple(tuple(shape) for value in values for shape in value.values())
-
-
-def _check_runtime(backend: OrtBackend) -> None:
-    reason = backend.unavailable()
-    if reason:
-        raise TargetUnavailableError(f"The backend 'ort' cannot be used here: {reason}")
 
 
 def _options(target: Target) -> "onnxruntime.SessionOptions":

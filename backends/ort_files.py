@@ -8,15 +8,11 @@ import io
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from backends.ort import OrtBackend, explained
-from targets.errors import TargetUnavailableError
-
-Array = NDArray[Any]
+from backends.backend import Array
+from backends.ort import PROVIDERS, check_runtime, explained
 
 
 def run_file(path: Path, feeds: Iterable[Mapping[str, Array]]) -> list[dict[str, Array]]:
@@ -26,11 +22,11 @@ def run_file(path: Path, feeds: Iterable[Mapping[str, Array]]) -> list[dict[str,
         TargetUnavailableError: onnxruntime is not installed.
         UsageError: it cannot load or run the file.
     """
-    _check()
+    check_runtime()
     import onnxruntime
 
     with explained("load", path.name):
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), providers=PROVIDERS)
     names = [output.name for output in session.get_outputs()]
     with explained("run", path.name):
         return [
@@ -39,7 +35,7 @@ def run_file(path: Path, feeds: Iterable[Mapping[str, Array]]) -> list[dict[str,
         ]
 
 
-def to_ort_format(model: Path, out: Path) -> Path:
+def to_ort_format(model: Path, out: Path) -> None:
     """Convert an ONNX file to ONNX Runtime's own format, optimized for any processor.
 
     Args:
@@ -50,7 +46,7 @@ def to_ort_format(model: Path, out: Path) -> Path:
         TargetUnavailableError: onnxruntime is not installed.
         UsageError: it cannot convert the file.
     """
-    _check()
+    check_runtime()
     from onnxruntime.tools.convert_onnx_models_to_ort import (
         OptimizationStyle,
         convert_onnx_models_to_ort,
@@ -65,10 +61,4 @@ def to_ort_format(model: Path, out: Path) -> Path:
         convert_onnx_models_to_ort(
             model, output_dir=out.parent, optimization_styles=[OptimizationStyle.Fixed]
         )
-    return (out.parent / model.with_suffix(".ort").name).rename(out)
-
-
-def _check() -> None:
-    reason = OrtBackend().unavailable()
-    if reason:
-        raise TargetUnavailableError(f"ONNX Runtime cannot be used here: {reason}")
+    (out.parent / model.with_suffix(".ort").name).rename(out)

@@ -23,8 +23,7 @@ def get_backend(name: str) -> Backend:
         TargetUnavailableError: An installed package registers it, but cannot be imported.
     """
     if name in _SHIPPED:
-        module, _, attribute = _SHIPPED[name].partition(":")
-        return _instance(getattr(import_module(f".{module}", __package__), attribute))
+        return _shipped(_SHIPPED[name])
     registered = _registered()
     if name not in registered:
         raise UnknownNameError("backend", name, list_backends())
@@ -46,8 +45,7 @@ def get_peer(name: str) -> Backend:
     """
     if name not in PEERS:
         raise UnknownNameError("peer", name, PEERS)
-    module, _, attribute = PEERS[name].partition(":")
-    return _instance(getattr(import_module(f".{module}", __package__), attribute))
+    return _shipped(PEERS[name])
 
 
 def list_backends() -> tuple[str, ...]:
@@ -57,6 +55,11 @@ def list_backends() -> tuple[str, ...]:
 
 def _registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _shipped(place: str) -> Backend:
+    module, _, attribute = place.partition(":")
+    return _instance(getattr(import_module(f".{module}", __package__), attribute))
 
 
 def _instance(found: type[Backend]) -> Backend:

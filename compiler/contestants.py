@@ -12,12 +12,13 @@ import numpy as np
 
 from backends.backend import Array
 from backends.model import ExportedModel
+from backends.registry import PEERS
 from profilers.inputs import write_inputs
 from profilers.jobs import Entry
 
 TORCH_EAGER, COMPILED = "torch", "torch.compile"
 TORCH = (TORCH_EAGER, COMPILED)
-PEER_NAMES = ("onnxruntime", "openvino", *TORCH)
+PEER_NAMES = (*PEERS, *TORCH)
 """What a build can be compared with."""
 
 WORKER = f"{__package__}.contest_worker"
