@@ -204,7 +204,7 @@ def summary(records: Path, target: Target, peers: Sequence[str]) -> dict[str, ob
     for case in cases():
         rounds = read_record(records / f"{case.name}.jsonl".replace(" ", "-"))
         if len(rounds) >= ROUNDS:
-            rows.append(_row(case, Contest(tuple(rounds[:ROUNDS]), {}), peers))
+            rows.append(_row(case, Contest(tuple(rounds[:ROUNDS])), peers))
     return {
         "machine": machine(target),
         "openvino": _version("openvino"),

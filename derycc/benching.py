@@ -161,7 +161,7 @@ def compare(
         record = options.home / "bench" / f"{_key(found.models, device, request)}.jsonl"
         progress.start(f"comparing on {device}", len(entries) * request.rounds)
         stage = Stage(folder, device, request.protocol, record, WORKER)
-        held = contest(stage, entries, lambda p: progress.update(p.done, p.name))
+        held = contest(stage, entries, progress.update)
         progress.finish()
     record.replace(record.with_suffix(".finished.jsonl"))
     return Compared(request, str(device), held, {**found.failures, **held.failures})

@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from time import monotonic
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -21,7 +20,6 @@ from pydantic import TypeAdapter, ValidationError
 from profilers.child import readings
 from profilers.jobs import Entry, Job, Reading
 from profilers.measurement import Measurement
-from profilers.profile import ProfileProgress
 from profilers.protocol import Protocol
 from profilers.surroundings import capture, check_unchanged
 from profilers.verdict import Ratio, ratio
@@ -35,11 +33,19 @@ class Contest:
 
     Attributes:
         rounds: the readings of every round, by contestant.
-        failures: why a contestant was not measured, by its key.
     """
 
     rounds: tuple[Mapping[str, Reading], ...]
-    failures: Mapping[str, str]
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Why a contestant was not measured, by its key: what was said of it first."""
+        found: dict[str, str] = {}
+        for each in self.rounds:
+            for key, reading in each.items():
+                if reading.error is not None:
+                    found.setdefault(key, reading.error)
+        return found
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -94,9 +100,15 @@ class Stage:
 def contest(
     stage: Stage,
     entries: Sequence[Entry],
-    progress: Callable[[ProfileProgress], None] | None = None,
+    progress: Callable[[int, str], None] | None = None,
 ) -> Contest:
     """Measures contestants round by round, and goes on where the same contest was stopped.
+
+    Args:
+        stage: where and how.
+        entries: who is measured.
+        progress: told how many measurements are finished, with those of the rounds that were kept,
+            and whose the last one was.
 
     Raises:
         TargetUnavailableError: the machine has changed since it began.
@@ -107,15 +119,18 @@ def contest(
     done = read_record(stage.record)[: protocol.rounds]
     _keep(stage.record, done, "w")
     environment = capture(stage.target)
-    teller = _Teller(progress, (protocol.rounds - len(done)) * len(entries))
+    tell = progress or (lambda finished, name: None)
+    finished = len(done) * len(entries)
     try:
+        if finished:
+            tell(finished, "")
         for index in range(len(done), protocol.rounds):
             check_unchanged(stage.target, environment)
             order = np.random.default_rng((protocol.seed, index)).permutation(len(entries))
             found: dict[str, Reading] = {}
             for entry in (entries[place] for place in order):
                 found[entry.key] = _measured(entry, stage)
-                teller.tell(entry.key)
+                tell(finished := finished + 1, entry.key)
             done.append(found)
             _keep(stage.record, [found])
     except KeyboardInterrupt:
@@ -123,25 +138,7 @@ def contest(
             f"The comparison was interrupted after {len(done)} of {protocol.rounds} rounds. They "
             f"are kept: the same command goes on with the next."
         ) from None
-    return Contest(tuple(done), _failures(done))
-
-
-class _Teller:
-    """Tells how far a contest is."""
-
-    def __init__(self, progress: Callable[[ProfileProgress], None] | None, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-        self._begun = monotonic()
-
-    def tell(self, name: str) -> None:
-        """One more measurement is finished."""
-        self._done += 1
-        if self._progress is not None:
-            elapsed = monotonic() - self._begun
-            eta = elapsed / self._done * (self._total - self._done)
-            self._progress(ProfileProgress(self._done, self._total, name, elapsed, eta))
+    return Contest(tuple(done))
 
 
 def _measured(entry: Entry, stage: Stage) -> Reading:
@@ -178,15 +175,6 @@ def _keep(record: Path, rounds: Sequence[Mapping[str, Reading]], mode: str = "a"
             f"Cannot keep what was measured in {str(record)!r}: {error.strerror}. Free space, or "
             f"name another folder with --home."
         ) from error
-
-
-def _failures(rounds: Sequence[Mapping[str, Reading]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for each in rounds:
-        for key, reading in each.items():
-            if reading.error is not None:
-                found.setdefault(key, reading.error)
-    return found
 
 
 def _told(reading: Reading | None) -> bool:

@@ -51,7 +51,7 @@ class Ratio:
         return Verdict.SLOWER if self.high < 1 else Verdict.AMBIGUOUS
 
 
-def ratio(mine: Sequence[float], others: Sequence[float], seed: int = 0) -> Ratio:
+def ratio(mine: Sequence[float], others: Sequence[float]) -> Ratio:
     """The ratio of two engines that were measured in the same rounds.
 
     In a round both were measured within seconds of each other, so that what drifts from round to
@@ -62,7 +62,6 @@ def ratio(mine: Sequence[float], others: Sequence[float], seed: int = 0) -> Rati
     Args:
         mine: seconds of this engine in each round.
         others: seconds of the other in the same rounds.
-        seed: of the draws.
 
     Raises:
         UsageError: there are fewer than three rounds, or not as many of both.
@@ -74,7 +73,7 @@ def ratio(mine: Sequence[float], others: Sequence[float], seed: int = 0) -> Rati
         )
     logs = np.array([log(b / a) for a, b in zip(mine, others, strict=True)])
     count, middle = len(logs), fmean(logs.tolist())
-    drawn = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, count))
+    drawn = np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
     means = (logs[drawn].mean(1) - middle) * sqrt(count / (count - 1)) + middle
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(means, [tail, 100 - tail]).tolist()

@@ -63,7 +63,7 @@ def work(job: Job, lines: TextIO) -> None:
     """Measures every entry of a job and writes a line for each as soon as it is measured."""
     target, backend = job.target, get_backend(job.target.backend)
     say(READY, lines)
-    wake(backend, target)
+    _wake(backend, target)
     meter = find_meter()
     for entry in job.entries:
         reading = _read(entry, job, backend, target, meter)
@@ -99,7 +99,7 @@ def load(entry: Entry, folder: Path) -> tuple[ExportedModel, dict[str, Array]]:
         return model, {spec.name: arrays[f"arr_{i}"] for i, spec in enumerate(model.inputs)}
 
 
-def wake(backend: Backend, target: Target) -> None:
+def _wake(backend: Backend, target: Target) -> None:
     """Loads and runs the sentinel, so that no model's memory holds the runtime's own."""
     model = sentinel_model()
     zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in model.inputs}

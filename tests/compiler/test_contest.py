@@ -14,8 +14,8 @@ from compiler.contest_worker import require_same, work
 from compiler.contestants import WORKER, Contestant, program_file, write_contestant
 from compiler.export import export
 from compiler.torch_engines import save_program
-from profilers.contest import Stage, contest, read_record
-from profilers.jobs import Entry, Job
+from profilers.contest import Contest, Stage, contest, read_record
+from profilers.jobs import Entry, Job, Reading
 from profilers.protocol import Protocol
 from targets.errors import Interrupted, VerificationError
 from targets.target import get_target
@@ -107,8 +107,8 @@ def test_a_contest_that_is_stopped_goes_on_with_the_next_round(
     stage = Stage(tmp_path, get_target("cpu:threads=1"), QUICK, record, WORKER)
     seen: list[str] = []
 
-    def stop(progress: object) -> None:
-        seen.append(str(progress))
+    def stop(done: int, name: str) -> None:
+        seen.append(name)
         if len(seen) == 3:
             raise KeyboardInterrupt
 
@@ -117,12 +117,31 @@ def test_a_contest_that_is_stopped_goes_on_with_the_next_round(
     kept = read_record(record)
     with record.open("a") as file:
         file.write('{"build@2": {"key"')  # a line that was cut off
-    found = contest(stage, entries)
+    told: list[tuple[int, str]] = []
+    found = contest(stage, entries, lambda done, name: told.append((done, name)))
 
     assert len(kept) == 1
     assert read_record(record) == [dict(each) for each in found.rounds]
     assert [dict(each) for each in found.rounds[:1]] == kept
     assert len(found.rounds) == 3
+    assert [done for done, _ in told] == [2, 3, 4, 5, 6]
+    assert told[0] == (2, "")
+    assert sorted(name for _, name in told[1:]) == sorted([*found.keys, *found.keys])
+    assert found.failures == {}
     assert found.keys == ("build@2", "onnxruntime@2")
     assert found.measurement("build@2").median_us > 0
     assert found.ratio("build@2", "onnxruntime@2").value > 0
+
+
+def test_of_a_contestant_that_failed_what_was_said_first_is_told() -> None:
+    right = Reading("build@1", (1.0,))
+    rounds = [
+        {"build@1": right, "torch@1": right},
+        {"build@1": right, "torch@1": Reading("torch@1", error="no memory")},
+        {"build@1": right, "torch@1": Reading("torch@1", error="no torch")},
+    ]
+
+    found = Contest(tuple(rounds))
+
+    assert found.failures == {"torch@1": "no memory"}
+    assert found.keys == ("build@1",)
