@@ -26,7 +26,7 @@ from derycc.building import Built, Request, build
 from derycc.console import Bars, milliseconds, percent, stdout, table
 from derycc.options import default_home
 from derycc.session import Options, caution, open_workbench
-from targets.errors import BudgetMissedError, InfeasibleError, VerificationError
+from targets.errors import REFUSALS
 from targets.target import get_target
 
 HERE, THERE = "cpu:threads=1", "cpu:threads=2"
@@ -98,7 +98,7 @@ def _pair(bench: Workbench, here: str, there: str, candidates: int) -> list[Row]
 def _built(request: Request, bench: Workbench) -> Row:
     try:
         built = build(request, bench)
-    except (InfeasibleError, BudgetMissedError, VerificationError) as error:
+    except REFUSALS as error:
         bench.progress.finish()
         return {"refusal": str(error), "exit_code": error.exit_code}
     return {

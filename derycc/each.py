@@ -11,18 +11,10 @@ from derycc.manifest import NAME, Manifest, read_manifest
 from derycc.problems import solved
 from derycc.session import Options
 from targets.budget import LATENCY, target_of
-from targets.errors import (
-    BudgetMissedError,
-    InfeasibleError,
-    UndecidedError,
-    UsageError,
-    VerificationError,
-)
+from targets.errors import REFUSALS, DeryccError, UsageError
 
 COMMON = "common"
 """The common network's folder beside those of the targets, where `--out` names the folder."""
-
-Refusal = InfeasibleError | UndecidedError | BudgetMissedError | VerificationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +41,14 @@ class Separate:
         budget: as the user wrote it; None: there is none.
         folder: where the build is.
         papers: its manifest; None: there is no such network.
-        error: why there is none.
+        error: why there is none, one of `REFUSALS`.
     """
 
     target: str
     budget: str | None
     folder: Path
     papers: Manifest | None
-    error: Refusal | None = None
+    error: DeryccError | None = None
 
 
 def tasks(request: Request, bench: Workbench, folder: Path) -> tuple[Task, ...]:
@@ -85,7 +77,7 @@ def _build(task: Task, options: Options) -> Separate:
     target, request = str(task.bench.target), task.request
     try:
         built, bench = solved(request, task.bench, None)
-    except (InfeasibleError, UndecidedError, BudgetMissedError, VerificationError) as error:
+    except REFUSALS as error:
         task.bench.progress.finish(f"nothing built for {target}")
         return Separate(target, request.latency, task.folder, None, error)
     here = replace(options, target=target, also=())

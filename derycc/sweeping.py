@@ -15,7 +15,7 @@ from compiler.workbench import Workbench
 from derycc.building import Built, Request, build, limits
 from derycc.chance import chance_warning
 from targets.budget import Budget
-from targets.errors import BudgetMissedError, InfeasibleError, UndecidedError, VerificationError
+from targets.errors import REFUSALS
 
 BELOW_FASTEST = 0.9
 """The tightest budget of a default sweep, as a share of the fastest donor's latency."""
@@ -109,7 +109,7 @@ def _point(
     donor = best_donor(alone, limits(asked, bench), bench.donors)
     try:
         built = build(asked, bench, belief)
-    except (InfeasibleError, UndecidedError, BudgetMissedError, VerificationError) as error:
+    except REFUSALS as error:
         bench.progress.finish(f"nothing built for {text}")
         return Point(text, None, str(error), error.exit_code, donor)
     blueprint = built.candidate.blueprint

@@ -228,17 +228,17 @@ def parse_latency_range(text: str) -> tuple[Latency, Latency]:
     first, dots, last = text.partition("..")
     ends = [parse_latency(end) for end in (first, last)] if dots else []
     low, high = ends or (None, None)
-    if isinstance(low, Latency) and isinstance(high, Latency) and low.us < high.us:
-        return low, high
-    if isinstance(low, Latency) and isinstance(high, Latency):
+    if not (isinstance(low, Latency) and isinstance(high, Latency)):
+        raise UsageError(
+            f"Cannot read {text!r} as a range of latencies. Use two latencies, the lower one "
+            f"first, e.g. --latency 5ms..30ms."
+        )
+    if low.us >= high.us:
         raise UsageError(
             f"Cannot read {text!r} as a range of latencies: the lower one comes first, e.g. "
             f"--latency 5ms..30ms."
         )
-    raise UsageError(
-        f"Cannot read {text!r} as a range of latencies. Use two latencies, the lower one first, "
-        f"e.g. --latency 5ms..30ms."
-    )
+    return low, high
 
 
 def parse_bytes(text: str) -> Bytes:
@@ -277,9 +277,7 @@ def parse_drop(text: str) -> float:
     Raises:
         UsageError: It is no share from 0 to 1.
     """
-    stripped = text.strip()
-    number = _number(stripped.removesuffix("%").rstrip())
-    share = None if number is None else number / (100 if stripped.endswith("%") else 1)
+    share = _share(text)
     if share is None or not 0 <= share <= 1:
         raise UsageError(
             f"Cannot read {text!r} as the most that int8 may cost. Use a percentage from 0 to 100, "
@@ -294,9 +292,7 @@ def parse_quality(text: str) -> float:
     Raises:
         UsageError: It is no share above 0 and at most 1.
     """
-    stripped = text.strip()
-    number = _number(stripped.removesuffix("%").rstrip())
-    share = None if number is None else number / (100 if stripped.endswith("%") else 1)
+    share = _share(text)
     if share is None or not 0 < share <= 1:
         raise UsageError(
             f"Cannot read {text!r} as a quality. Use a percentage above 0 and at most 100, e.g. "
@@ -318,6 +314,13 @@ def parse_count(text: str) -> Count:
             f"like, e.g. --params 20M."
         )
     return Count(whole)
+
+
+def _share(text: str) -> Decimal | None:
+    """A share, from "80%" or "0.8"."""
+    stripped = text.strip()
+    number = _number(stripped.removesuffix("%").rstrip())
+    return None if number is None else number / (100 if stripped.endswith("%") else 1)
 
 
 def _whole(text: str, units: dict[str, Decimal]) -> int | None:

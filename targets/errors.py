@@ -115,3 +115,7 @@ class Interrupted(DeryccError):
     """The user stopped the command; everything that was measured is kept."""
 
     exit_code: ClassVar[int] = 130
+
+
+REFUSALS = (InfeasibleError, UndecidedError, BudgetMissedError, VerificationError)
+"""What a build ends with where one limit has no answer; those of other limits may have one."""
