@@ -120,15 +120,13 @@ def contest(
     _keep(stage.record, done, "w")
     environment = capture(stage.target)
     tell = progress or (lambda finished, name: None)
-    finished = len(done) * len(entries)
     try:
-        if finished:
+        if finished := len(done) * len(entries):
             tell(finished, "")
         for index in range(len(done), protocol.rounds):
             check_unchanged(stage.target, environment)
-            order = np.random.default_rng((protocol.seed, index)).permutation(len(entries))
             found: dict[str, Reading] = {}
-            for entry in (entries[place] for place in order):
+            for entry in _shuffled(entries, (protocol.seed, index)):
                 found[entry.key] = _measured(entry, stage)
                 tell(finished := finished + 1, entry.key)
             done.append(found)
@@ -139,6 +137,10 @@ def contest(
             f"are kept: the same command goes on with the next."
         ) from None
     return Contest(tuple(done))
+
+
+def _shuffled(entries: Sequence[Entry], seed: tuple[int, int]) -> list[Entry]:
+    return [entries[place] for place in np.random.default_rng(seed).permutation(len(entries))]
 
 
 def _measured(entry: Entry, stage: Stage) -> Reading:
