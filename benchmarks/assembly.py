@@ -13,13 +13,11 @@ What it did not prove is reported as not proven, and the factor is then a lower 
 """
 
 import argparse
-import json
 import multiprocessing
 import resource
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.assembly_instances import (
@@ -29,6 +27,7 @@ from benchmarks.assembly_instances import (
     facts,
     zoo_instance,
 )
+from benchmarks.result_files import shown, write
 from compiler.assembly import assemble
 from compiler.plain_flow import plain_best
 from compiler.problem import Problem
@@ -38,7 +37,6 @@ LIMIT_S, LARGE_LIMIT_S = 120.0, 60.0
 LARGE = 15_000
 TARGET_S, TARGET_FACTOR = 10.0, 10.0
 
-RESULT = Path(__file__).parent / "results" / "assembly.json"
 
 Size = tuple[str, int, int]
 
@@ -127,13 +125,13 @@ def main() -> None:
             "sizes": rows,
             "runs": [asdict(run) for runs in by_size for run in runs],
         }
-        RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write("assembly", content)
 
 
 def _kept() -> dict[Size, list[Run]]:
     """The plain model's runs of the result file: it takes nearly all the time."""
     found: dict[Size, list[Run]] = {}
-    for told in json.loads(RESULT.read_text(encoding="utf-8"))["runs"]:
+    for told in shown("assembly")["runs"]:
         run = Run(**told)
         if run.solver == "plain":
             found.setdefault((run.kind, run.wide, run.deep), []).append(run)

@@ -12,32 +12,29 @@ machine and the versions.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
+from benchmarks.result_files import shown, write
 from compiler.workbench import Workbench
 from derycc.building import Request
 from derycc.console import Bars, milliseconds, percent, stdout
 from derycc.options import default_home
 from derycc.printing import candidate_data
-from derycc.printing_sweep import point_data, score_of, summary, sweep_table
+from derycc.printing_sweep import built_lines, point_data, score_of, summary, sweep_table
 from derycc.session import Options, caution, open_workbench
 from derycc.sweeping import default_budgets, donors_alone, sweep
 from targets.target import get_target
 
 TARGET = "cpu:threads=1"
-RESULT = Path(__file__).resolve().parent / "results" / "budgets.json"
 
 
 def main() -> None:
     """Build for every budget, print the table, and write the result file."""
     asked = _arguments()
-    if asked.show and not RESULT.exists():
-        raise SystemExit("No result is committed yet. Leave --show out to measure one.")
     if asked.show:
-        _print(json.loads(RESULT.read_text(encoding="utf-8")))
+        _print(shown("budgets"))
         return
     points, candidates = (2, 2) if asked.smoke else (asked.points, asked.candidates)
     options = Options(asked.home, TARGET, sizes=tuple(asked.size or (224,)))
@@ -45,9 +42,7 @@ def main() -> None:
         found = _measure(bench, points, candidates)
     _print(found)
     if not asked.smoke:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"written to {RESULT.relative_to(RESULT.parents[2])}")
+        write("budgets", found)
 
 
 def _arguments() -> argparse.Namespace:
@@ -88,6 +83,7 @@ def _print(found: dict[str, Any]) -> None:
             f"{percent(score_of(donor['held_out']))} held out"
         )
     stdout().print(sweep_table(found["points"]))
+    print("\n".join(built_lines(found["points"])))
     for point in found["points"]:
         if "refusal" in point:
             print(f"{point['budget']}: {point['refusal']}")

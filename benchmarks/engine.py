@@ -19,9 +19,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from math import exp, log
 from pathlib import Path
-from statistics import fmean
+from statistics import geometric_mean
 from time import monotonic
 
 import numpy as np
@@ -31,6 +30,7 @@ from torch import nn
 
 from backends.registry import get_backend
 from benchmarks.machine import machine
+from benchmarks.result_files import shown, write
 from compiler.contestants import TORCH, WORKER, Contestant, program_file, write_contestant
 from compiler.donors import Donors
 from compiler.folding import fold
@@ -71,7 +71,6 @@ STITCHED = {
         (MOBILE, "blocks.4.2", "output"),
     ),
 }
-RESULT = Path(__file__).resolve().parent / "results" / "engine.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
     if arguments.show:
-        _print(json.loads(RESULT.read_text()))
+        _print(shown("engine"))
         return
     target, peers = get_target(arguments.target), tuple(arguments.peers.split(","))
     begun = monotonic()
@@ -108,7 +107,7 @@ def main() -> None:
     if arguments.prepare:
         return
     found = summary(arguments.record, target, peers)
-    RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write("engine", found)
     _print(found)
 
 
@@ -241,8 +240,8 @@ def _means(rows: Sequence[Mapping[str, object]], peer: str) -> dict[str, float]:
         assert isinstance(beside, dict)
         if peer in beside:
             for group in ("all", str(row["family"])):
-                found.setdefault(group, []).append(log(beside[peer]["value"]))
-    return {group: exp(fmean(logs)) for group, logs in found.items()}
+                found.setdefault(group, []).append(beside[peer]["value"])
+    return {group: geometric_mean(ratios) for group, ratios in found.items()}
 
 
 def _verdicts(rows: Sequence[Mapping[str, object]], peer: str) -> dict[str, int]:

@@ -1,11 +1,11 @@
 """What folding does to stitched networks: operators, latency and answers, before and after.
 
-Random stitched networks of nine families of untrained donors are put together of blocks that are
-folded by themselves, and then folded whole. Both are measured whole in the same rounds, each in
-fresh processes, and both answer the same seeded picture. Latency does not depend on weights.
-Networks in which nothing can be folded are counted, and not measured: they are the same graph.
+Random stitched networks of nine families of untrained donors, as torch exports them and as they are
+built: folded. Both are measured whole in the same rounds, each in fresh processes, under the same
+settings of the runtime, whose own optimizer works on both; and both answer the same seeded picture.
+Latency does not depend on weights.
 
-    python benchmarks/folding.py [--target cpu:threads=1] [--networks 24] [--quick]
+    python benchmarks/folding.py [--target cpu:threads=1] [--networks 12] [--quick]
 """
 
 import tempfile
@@ -20,15 +20,15 @@ from backends.model import ExportedModel
 from backends.registry import get_backend
 from benchmarks.machine import machine
 from benchmarks.prediction import DONORS, PROTOCOL, QUICK_DONORS
-from benchmarks.profiled_blocks import parser, told, write
-from compiler.block_exports import BlockExports
-from compiler.cache import Cache
-from compiler.chains import chained_network, random_networks
+from benchmarks.profiled_blocks import parser, told
+from benchmarks.result_files import write
+from compiler.chains import random_networks
 from compiler.compatibility import PairRule
 from compiler.donors import Donors
 from compiler.folding import Folded, fold
-from compiler.network import Blueprint
+from compiler.network import Blueprint, build
 from compiler.zoo import open_zoo
+from derycc.benching import plain_export
 from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.store import CostStore
@@ -67,7 +67,7 @@ class Case:
 def main() -> None:
     """Fold, measure, print, and write the result file."""
     options = parser(__doc__, "six networks of two small donors")
-    options.add_argument("--networks", type=int, default=24, help="stitched ones to fold")
+    options.add_argument("--networks", type=int, default=12, help="stitched ones to fold")
     arguments = options.parse_args()
     names, size, count = [n for n in DONORS if "deit" not in n], 224, arguments.networks
     if arguments.quick:
@@ -75,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pairs = networks(names, size, count, Path(folder))
         cases = measured(pairs, Path(folder), get_target(arguments.target))
-    found = summary(cases, [blueprint for blueprint, _, _ in pairs])
+    found = summary(cases)
     for case in cases:
         print(f"{case.nodes[0]} -> {case.nodes[1]} nodes, latency x {case.ratio:.3f}  {case.gone}")
     print(found)
@@ -91,22 +91,21 @@ def main() -> None:
 def networks(
     names: Sequence[str], size: int, count: int, folder: Path
 ) -> list[tuple[Blueprint, ExportedModel, Folded]]:
-    """Random networks as they are exported and as they are folded."""
+    """Random networks as torch exports them and as they are folded."""
     donors = Donors(open_zoo(folder, ",".join(f"random:{name}" for name in names)))
-    exports = BlockExports(donors, Cache(folder / "cache"))
     drawn = random_networks(
         [donors.dissection(name, size) for name in donors.names], PairRule(), count, seed=SEED
     )
-    made = [(blueprint, chained_network(blueprint, exports)) for blueprint in drawn]
+    shape = (1, 3, size, size)
+    made = [(one, plain_export(build(one, donors), shape)) for one in drawn]
     return [(blueprint, model, fold(model)) for blueprint, model in made]
 
 
 def measured(
     pairs: Sequence[tuple[Blueprint, ExportedModel, Folded]], folder: Path, target: Target
 ) -> list[Case]:
-    """Those in which something was folded, measured."""
-    changed = [pair for pair in pairs if pair[2].gone]
-    models = [model for _, before, after in changed for model in (before, after.model)]
+    """All of them, before and after."""
+    models = [model for _, before, after in pairs for model in (before, after.model)]
     with CostStore(folder / "costs.sqlite") as store:
         protocol = replace(PROTOCOL, max_seconds=2 * PROTOCOL.max_seconds)
         table = profile(models, target, store=store, protocol=protocol, progress=told)
@@ -115,7 +114,7 @@ def measured(
         case(
             blueprint, before, after, (table.cost(before).raw, table.cost(after.model).raw), target
         )
-        for blueprint, before, after in changed
+        for blueprint, before, after in pairs
     ]
 
 
@@ -154,16 +153,15 @@ def difference(before: ExportedModel, after: ExportedModel, target: Target) -> f
     return float(np.abs(answers[1] - answers[0]).max() / np.abs(answers[0]).max())
 
 
-def summary(cases: Sequence[Case], drawn: Sequence[Blueprint]) -> dict[str, float]:
+def summary(cases: Sequence[Case]) -> dict[str, float]:
     """Over all networks."""
-    stitches = sum(blueprint.stitches for blueprint in drawn)
-    folded = sum(case.gone.get("convolutions", 0) for case in cases)
     ratios = [case.ratio for case in cases]
     return {
-        "networks": len(drawn),
-        "networks_that_changed": len(cases),
-        "stitches": stitches,
-        "stitches_folded": folded,
+        "networks": len(cases),
+        "stitches": sum(case.stitches for case in cases),
+        "convolutions_folded": sum(case.gone.get("convolutions", 0) for case in cases),
+        "nodes_before": sum(case.nodes[0] for case in cases),
+        "nodes_after": sum(case.nodes[1] for case in cases),
         "geometric_mean_latency_ratio": geometric_mean(ratios),
         "faster_beyond_the_interval": sum(case.ratio_interval[1] < 1.0 for case in cases),
         "slower_beyond_the_interval": sum(case.ratio_interval[0] > 1.0 for case in cases),

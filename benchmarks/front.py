@@ -8,13 +8,12 @@ between and how long all of them take.
 """
 
 import argparse
-import json
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from benchmarks.assembly_instances import chain_instance, facts, zoo_instance
+from benchmarks.result_files import write
 from compiler.assembly import assemble, cheapest
 from compiler.front import front
 from compiler.problem import Problem
@@ -22,7 +21,6 @@ from derycc.console import stdout, table
 
 TARGET_FACTOR = 5.0
 LATENCY = "latency_us"
-RESULT = Path(__file__).parent / "results" / "front.json"
 
 SIZES = (
     ("zoo", 30, 12),
@@ -51,7 +49,7 @@ def main() -> None:
     stdout().print(table("Fronts beside single solves", columns, cells))
     if not arguments.smoke:
         content = {"machine": facts(), "target_factor": TARGET_FACTOR, "sizes": rows}
-        RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write("front", content)
 
 
 def _row(kind: str, wide: int, deep: int, points: int) -> dict[str, Any]:

@@ -11,7 +11,6 @@ Random weights have no outliers: the errors of trained donors are larger.
 """
 
 import argparse
-import json
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from backends.kernels import executed, integer_share
 from backends.model import ExportedModel
 from backends.quantization import Scheme
 from backends.registry import get_backend
+from benchmarks.result_files import write
 from compiler.block_exports import Activation, BlockExports, noise_images
 from compiler.cache import Cache
 from compiler.donors import Donors
@@ -51,7 +51,6 @@ SIZE, QUICK_SIZE = 224, 160
 CALIBRATION, JUDGES = 8, 8
 TARGET = get_target("cpu:threads=1")
 SIGNED = Scheme(activations="int8")
-RESULTS = Path(__file__).resolve().parent / "results"
 
 COLUMNS = (
     *("block", ">fp32 us", ">int8 us", ">ratio", ">interval"),
@@ -100,9 +99,7 @@ def main() -> None:
     _print(rows)
     if not arguments.quick:
         found = {"machine": _machine(arguments.data), "donors": _donors(rows), "rows": rows}
-        path = RESULTS / "int8_blocks.json"
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"written to {path}")
+        write("int8_blocks", found)
 
 
 def _images(folder: Path | None, size: int) -> Images:

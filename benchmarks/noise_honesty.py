@@ -20,7 +20,8 @@ import numpy as np
 
 from backends.model import ExportedModel
 from benchmarks.machine import machine
-from benchmarks.profiled_blocks import blocks, parser, told, write
+from benchmarks.profiled_blocks import blocks, parser, told
+from benchmarks.result_files import write
 from profilers.measurement import NOISY_CONTENTION, Measurement
 from profilers.profile import profile
 from profilers.protocol import Protocol

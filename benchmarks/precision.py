@@ -13,13 +13,13 @@ JSON file under `benchmarks/results/`, with the machine and the versions.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from backends.kernels import executed, integer_share
 from benchmarks.machine import machine
+from benchmarks.result_files import shown, write
 from compiler.candidates import Candidate
 from compiler.workbench import Workbench
 from derycc.building import Built, Request
@@ -34,7 +34,6 @@ TARGET = "cpu:threads=1"
 SIZE = 224
 FASTEST_SHARE = 0.6
 """The least budget, as a share of the fastest donor's latency."""
-RESULT = Path(__file__).resolve().parent / "results" / "precision.json"
 
 COLUMNS = (
     *("budget", "precision", ">predicted", ">measured (upper end)", ">held out", ">cosine"),
@@ -45,10 +44,8 @@ COLUMNS = (
 def main() -> None:
     """Build for every budget in both precisions, print the table, and write the result file."""
     asked = _arguments()
-    if asked.show and not RESULT.exists():
-        raise SystemExit("No result is committed yet. Leave --show out to measure one.")
     if asked.show:
-        _print(json.loads(RESULT.read_text(encoding="utf-8")))
+        _print(shown("precision"))
         return
     if asked.prepare:
         with open_workbench(_options(asked, "auto"), Bars()) as bench:
@@ -58,8 +55,7 @@ def main() -> None:
     found = _measure(asked, points, candidates)
     _print(found)
     if not asked.smoke:
-        RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"written to {RESULT.relative_to(RESULT.parents[2])}")
+        write("precision", found)
 
 
 def _arguments() -> argparse.Namespace:

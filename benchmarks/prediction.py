@@ -26,7 +26,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks.machine import machine
-from benchmarks.profiled_blocks import parser, told, write
+from benchmarks.profiled_blocks import parser, told
+from benchmarks.result_files import write
 from compiler.block_exports import BlockExports
 from compiler.cache import Cache
 from compiler.chains import exported_network, random_networks

@@ -1,6 +1,5 @@
 """What the benchmarks of the profiler share: blocks of untrained donors, and what they run on."""
 
-import json
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -13,8 +12,6 @@ from compiler.donors import Donors
 from compiler.progress import Silent
 from compiler.zoo import open_zoo
 from profilers.profile import ProfileProgress
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def parser(description: str | None, quick: str) -> ArgumentParser:
@@ -42,11 +39,3 @@ def blocks(architectures: Sequence[str], sizes: Sequence[int]) -> list[ExportedM
 def told(progress: ProfileProgress) -> None:
     """Prints how far a profile is, on one line."""
     print(f"\r{progress.done}/{progress.total} {progress.eta_s:.0f} s left  ", end="", flush=True)
-
-
-def write(name: str, content: object) -> None:
-    """Writes a result file."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"written to {path.relative_to(RESULTS.parent.parent)}")

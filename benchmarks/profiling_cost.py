@@ -22,7 +22,8 @@ import numpy as np
 
 from backends.model import ExportedModel
 from benchmarks.machine import machine
-from benchmarks.profiled_blocks import blocks, parser, told, write
+from benchmarks.profiled_blocks import blocks, parser, told
+from benchmarks.result_files import write
 from compiler.demo_zoo import DEMO_DONORS
 from profilers.measurement import Measurement
 from profilers.profile import profile

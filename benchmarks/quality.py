@@ -9,13 +9,13 @@ predicted from all of the former. Beside the drop model stand a constant drop, o
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
 from benchmarks.machine import machine
+from benchmarks.result_files import write
 from compiler.cache import digest
 from compiler.candidates import Photographs
 from compiler.compatibility import StitchOption
@@ -40,7 +40,6 @@ from targets.target import get_target
 
 ROOT = Path(__file__).resolve().parent
 IMAGES = ROOT.parent.parent / "shared" / "images" / "imagenet_val500_10cls_224px.zip"
-RESULTS = ROOT / "results" / "quality.json"
 LEAST_MIDDLE = 0.15
 """Share of depth that lies between two stitches at the least."""
 DRAWN = 2000
@@ -75,7 +74,7 @@ def main() -> None:
     }
     _show(found)
     if not asked.smoke:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write("quality", found)
 
 
 def _photographs(count: int) -> Photographs:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import machine
-from benchmarks.profiled_blocks import blocks, parser, told, write
+from benchmarks.profiled_blocks import blocks, parser, told
+from benchmarks.result_files import write
 from profilers.measurement import Measurement
 from profilers.profile import profile
 from profilers.protocol import Protocol

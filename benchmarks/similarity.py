@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.result_files import write
 from compiler.cache import Cache
 from compiler.donors import Donors
 from compiler.feature_store import FeatureStore, StoredFeatures
@@ -47,7 +48,6 @@ from derycc.options import default_home
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 IMAGES = SHARED / "images" / "imagenette_train3000_160px.zip"
-RESULTS = Path(__file__).resolve().parent / "results"
 BATCH = 2048
 WIDTHS = (64,) * 4 + (128,) * 4 + (256,) * 6 + (512,) * 3
 TIMED_PAIRS = 200
@@ -73,10 +73,7 @@ def main() -> None:
         name = f"synthetic zoo of {models} models"
         found.append(_compare(name, synthetic, arguments.repeats, TIMED_PAIRS))
     if not arguments.smoke:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / "similarity.json"
-        path.write_text(json.dumps({"machine": _machine(), "cases": found}, indent=1) + "\n")
-        print(f"written to {path.relative_to(RESULTS.parent.parent)}")
+        write("similarity", {"machine": _machine(), "cases": found})
 
 
 class Turns:

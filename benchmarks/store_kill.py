@@ -33,6 +33,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from backends.model import ExportedModel
+from benchmarks.result_files import write
 from profilers.profile import profile
 from profilers.protocol import Protocol
 from profilers.store import CostStore
@@ -40,7 +41,6 @@ from targets.target import get_target
 
 TARGET = "cpu:threads=1"
 PROTOCOL = Protocol(rounds=3, max_rounds=3, unit_seconds=0.002, warmup_seconds=0.02, min_units=8)
-RESULTS = Path(__file__).resolve().parent / "results"
 STORE = "costs.sqlite"
 
 
@@ -88,9 +88,7 @@ def main() -> None:
         found = run(Path(folder), kills, count, arguments.seed)
     print(json.dumps(found["verdict"], indent=1))
     if not arguments.smoke:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / "store_kill.json"
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write("store_kill", found)
     if not all(found["verdict"].values()):
         sys.exit(1)
 

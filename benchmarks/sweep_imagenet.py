@@ -8,16 +8,16 @@ The baseline of stitching without training: the demo zoo, stitches fitted on the
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from benchmarks.machine import machine
+from benchmarks.result_files import write
 from derycc.building import Request
 from derycc.console import Bars, stdout
 from derycc.options import default_home
 from derycc.printing import candidate_data, donors_table
 from derycc.printing_profile import profile_data
-from derycc.printing_sweep import point_data, sweep_table
+from derycc.printing_sweep import built_lines, point_data, sweep_table
 from derycc.session import Options, open_workbench
 from derycc.sweeping import default_budgets, donors_alone, sweep
 from targets.target import get_target
@@ -26,7 +26,6 @@ IMAGES = Path(__file__).resolve().parent.parent.parent / "shared" / "images"
 CALIBRATION = IMAGES / "imagenet_train500_1percls_288px.zip"
 JUDGES = IMAGES / "imagenet_val500_10cls_224px.zip"
 TARGET = "cpu:threads=1"
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main() -> None:
@@ -70,10 +69,8 @@ def main() -> None:
     out = stdout()
     out.print(donors_table(alone))
     out.print(sweep_table(found["points"]))
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "sweep_imagenet.json"
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"written to {path.relative_to(RESULTS.parent.parent)}")
+    print("\n".join(built_lines(found["points"])))
+    write("sweep_imagenet", found)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ Stopped, it goes on where it was: what was built and measured is in the home fol
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
+from benchmarks.result_files import shown, write
 from compiler.workbench import Workbench
 from derycc.also import Also
 from derycc.building import Built, Request, build
@@ -38,25 +38,21 @@ BUDGETS = (
 )
 """On one thread, on two. The last pair is below every whole donor."""
 
-RESULT = Path(__file__).resolve().parent / "results" / "two_targets.json"
 Row = dict[str, Any]
 
 
 def main() -> None:
     """Build for every pair of budgets, print the table, and write the result file."""
     asked = _arguments()
-    if asked.show and not RESULT.exists():
-        raise SystemExit("No result is committed yet. Leave --show out to measure one.")
     if asked.show:
-        _print(json.loads(RESULT.read_text(encoding="utf-8")))
+        _print(shown("two_targets"))
         return
     sizes, also = tuple(asked.size or (224,)), (THERE,)
     with open_workbench(Options(asked.home, HERE, sizes=sizes, also=also), Bars()) as bench:
         found = _measure(bench, BUDGETS[:1] if asked.smoke else BUDGETS, asked.candidates)
     _print(found)
     if not asked.smoke:
-        RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"written to {RESULT.relative_to(RESULT.parents[2])}")
+        write("two_targets", found)
 
 
 def _arguments() -> argparse.Namespace:
