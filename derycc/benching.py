@@ -26,9 +26,9 @@ from compiler.precisions import FLOAT, INT8
 from compiler.progress import Progress
 from compiler.torch_engines import save_program
 from compiler.verification import GATES
-from derycc.build_model import load_model
+from derycc.build_model import open_build
 from derycc.checking import recorded_network
-from derycc.manifest import check_files, read_manifest
+from derycc.manifest import read_manifest
 from derycc.session import Options, make_home
 from profilers.contest import Contest, Stage, contest
 from profilers.jobs import Entry
@@ -175,6 +175,26 @@ def _key(models: Sequence[str], target: Target, request: BenchRequest) -> str:
     )[:24]
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A build that is measured.
+
+    Attributes:
+        name: `BUILD` or `AGAINST`.
+        model: as it was built.
+        precision: `INT8` where a part of it is.
+    """
+
+    name: str
+    model: ExportedModel
+    precision: str
+
+    @property
+    def batch(self) -> int:
+        """That it was built for."""
+        return self.model.inputs[0].shape[0]
+
+
 class _Contestants:
     """Makes the files of all contestants."""
 
@@ -203,41 +223,44 @@ class _Contestants:
         return found
 
     def _of_build(self, name: str, folder: Path, peers: tuple[str, ...]) -> Iterator[Entry]:
-        manifest = read_manifest(folder)
-        check_files(folder, manifest)
-        model = load_model(folder, manifest)
+        manifest, model = open_build(folder)
         self.models.append(model.key)
+        own = _Own(name, model, INT8 if _quantized(model) else FLOAT)
+        batches = self._measurable(own)
         network = None
-        if peers or set(self._request.batches) != {model.inputs[0].shape[0]}:
+        if peers or set(batches) - {own.batch}:
             _, network = recorded_network(folder, manifest, self._options, self._progress)
-        for batch in self._request.batches:
+        for batch in batches:
             self._progress.start(f"preparing {name} at batch {batch}", None)
-            yield from self._at_batch(name, model, network, peers, batch)
+            yield from self._at_batch(own, network, peers, batch)
             self._progress.finish()
 
+    def _measurable(self, own: "_Own") -> list[int]:
+        """The batches that a build can be measured at; others are among the failures."""
+        if own.precision == FLOAT:
+            return list(self._request.batches)
+        self.failures |= {
+            f"{own.name}@{batch}": (
+                "an int8 network is measured at the batch that it was built for alone."
+            )
+            for batch in self._request.batches
+            if batch != own.batch
+        }
+        return [batch for batch in self._request.batches if batch == own.batch]
+
     def _at_batch(
-        self,
-        name: str,
-        model: ExportedModel,
-        network: DesignedNetwork | None,
-        peers: tuple[str, ...],
-        batch: int,
+        self, own: "_Own", network: DesignedNetwork | None, peers: tuple[str, ...], batch: int
     ) -> Iterator[Entry]:
-        shape = (batch, *model.inputs[0].shape[1:])
-        plain = None if network is None else plain_export(network, shape)
-        own = model if shape == model.inputs[0].shape else None
-        if own is None:
-            if _quantized(model):
-                self.failures[f"{name}@{batch}"] = (
-                    "an int8 network is measured at the batch that it was built for alone."
-                )
-                return
+        shape, model, plain = (batch, *own.model.inputs[0].shape[1:]), own.model, None
+        if network is not None and (peers or batch != own.batch):
+            plain = plain_export(network, shape)
+        if batch != own.batch:
             assert plain is not None, "another batch is exported from the network"
-            own = fold(plain).model
+            model = fold(plain).model
         x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        expected = self._answers(own, x)
-        least = GATES[INT8 if _quantized(own) else FLOAT].cosine
-        yield write_contestant(Contestant(name, batch, own, "", expected, least), x, self._folder)
+        expected, least = self._answers(model, x), GATES[own.precision].cosine
+        one = Contestant(own.name, batch, model, "", expected, least)
+        yield write_contestant(one, x, self._folder)
         for peer in peers:
             assert plain is not None and network is not None
             one = Contestant(peer, batch, plain, peer, expected, least)

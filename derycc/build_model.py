@@ -9,10 +9,21 @@ from onnx import ModelProto
 from backends.bounded import check_bounds
 from backends.model import ExportedModel, TensorSpec
 from derycc.build_files import MOST_WEIGHTS, read_file, read_lines
-from derycc.manifest import Manifest, changed
+from derycc.manifest import Manifest, changed, check_files, read_manifest
 from targets.errors import UsageError
 
 MODEL, LABELS = "model.onnx", "labels.txt"
+
+
+def open_build(folder: Path) -> tuple[Manifest, ExportedModel]:
+    """A build's manifest and its model, all of its files being those that were written.
+
+    Raises:
+        UsageError: it is no finished build, or was changed, or its model is none.
+    """
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return manifest, load_model(folder, manifest)
 
 
 def load_model(folder: Path, manifest: Manifest) -> ExportedModel:

@@ -18,7 +18,7 @@ from compiler.recipe_zoo import Weights, open_recipe_zoo
 from compiler.user_models import is_user_code
 from compiler.zoo import Zoo, open_zoo
 from derycc.build_files import MOST_WEIGHTS, read_file
-from derycc.build_model import load_model
+from derycc.build_model import open_build
 from derycc.console import milliseconds
 from derycc.manifest import NAME, Latency, Manifest, check_files, read_manifest
 from derycc.manifest_targets import OnTarget
@@ -110,10 +110,8 @@ def verified(folder: Path, unverified: bool) -> str | None:
 
 def bench(folder: Path, options: Options, target: str | None, progress: Progress) -> Benched:
     """Measure a build's network anew, in fresh processes, under the profiling protocol."""
-    manifest = read_manifest(folder)
-    check_files(folder, manifest)
+    manifest, model = open_build(folder)
     device = get_target(target or manifest.target)
-    model = load_model(folder, manifest)
     make_home(options.home)
     random = np.random.default_rng(0)
     progress.start(f"measuring {folder.name} on {device}", WHOLE_PROTOCOL.rounds)

@@ -19,11 +19,11 @@ from compiler.images import ImageSet
 from compiler.progress import Progress
 from compiler.verification import Verification, compare
 from derycc.artifact import put_folder
-from derycc.build_model import load_model, read_labels
+from derycc.build_model import LABELS, MODEL, open_build, read_labels
 from derycc.export_graph import EXTERNAL_OVER, export_graph, save_graph
 from derycc.export_usage import usage
 from derycc.export_zip import write_zip
-from derycc.manifest import Manifest, check_files, read_manifest
+from derycc.manifest import Manifest
 from derycc.run_template import cropped, normalized
 from derycc.session import Options, open_photographs
 from derycc.triton import MAX_BATCH, TritonModel, triton_name
@@ -166,13 +166,11 @@ def export_build(request: ExportRequest, options: Options, progress: Progress) -
             answers otherwise than the build.
         WorkspaceError: the place cannot be written.
     """
-    manifest = read_manifest(request.build)
-    check_files(request.build, manifest)
-    caution = require_verified(request.build, request.unverified)
-    model, place = load_model(request.build, manifest), request.place
+    manifest, model = open_build(request.build)
+    caution, place = require_verified(request.build, request.unverified), request.place
     _check_place(place, request)
-    progress.start(f"exporting {request.build.name} as {request.format}", None)
     pictures, notes = _pictures(manifest, options, progress)
+    progress.start(f"exporting {request.build.name} as {request.format}", None)
     with _temporary(place) as folder:
         made = _Made(request, manifest, model, folder, place.name)
         made.write()
@@ -259,8 +257,7 @@ class _Made:
         elif self.request.format == "triton":
             self._write_triton()
         elif self.request.format == "ort":
-            inside = self.folder / "onnx"
-            inside.mkdir()
+            inside = self._emptied("onnx")
             save_graph(self._graph(), inside / "network.onnx")
             to_ort_format(inside / "network.onnx", self._emptied("ort") / self.name)
             (self.folder / "ort" / self.name).rename(self.whole)
@@ -296,8 +293,8 @@ class _Made:
             self.target.threads,
         )
         (home / "config.pbtxt").write_text(made.config(), encoding="utf-8")
-        shutil.copyfile(request.build / "labels.txt", home / "labels.txt")
-        save_graph(self._graph(), home / "1" / "model.onnx", request.external_over)
+        shutil.copyfile(request.build / LABELS, home / LABELS)
+        save_graph(self._graph(), home / "1" / MODEL, request.external_over)
 
     def compare(self, pictures: Sequence[Image.Image]) -> Verification:
         """Its answers beside those of the build's own engine."""
@@ -327,7 +324,7 @@ class _Made:
         elif self.request.format == "zip":
             inside = self._emptied("unpacked")
             with zipfile.ZipFile(self.whole) as archive:
-                yield Path(archive.extract("model.onnx", inside))
+                yield Path(archive.extract(MODEL, inside))
         else:
             yield self.whole
 

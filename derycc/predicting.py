@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from backends.model import ExportedModel
-from compiler.candidates import MODEL, export_network
+from compiler.candidates import export_network
 from compiler.design import build_design
 from compiler.donors import Donors
 from compiler.network import Blueprint
@@ -18,6 +18,7 @@ from compiler.progress import Progress
 from compiler.recipe_parts import Link, RecipeParts, Stretch, chain_of
 from compiler.workbench import Workbench
 from compiler.zoo import Zoo
+from derycc.build_model import load_model
 from derycc.manifest import check_files
 from derycc.session import Options, make_home, open_workbench
 from derycc.subjects import Subject
@@ -240,7 +241,7 @@ class Foretelling:
         subject = self._subject
         if subject.folder is not None and subject.manifest is not None:
             check_files(subject.folder, subject.manifest)
-            return ExportedModel.load(subject.folder / MODEL)
+            return load_model(subject.folder, subject.manifest)
         design = subject.design
         return export_network(build_design(design, self._donors), design, str(design))
 

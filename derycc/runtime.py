@@ -13,8 +13,8 @@ from PIL import Image
 from backends.backend import Array, Engine
 from backends.model import ExportedModel
 from backends.registry import get_backend
-from derycc.build_model import load_model, read_labels
-from derycc.manifest import Network, check_files, read_manifest
+from derycc.build_model import open_build, read_labels
+from derycc.manifest import Network
 from derycc.run_template import prepare
 from targets.errors import DataError, UsageError
 from targets.target import get_target
@@ -155,9 +155,7 @@ def _opened(path: Path) -> Image.Image:
 def open_session(build: str | Path, target: str | None) -> Session:
     """Open a build; see `derycc.load`."""
     folder = Path(build)
-    manifest = read_manifest(folder)
-    check_files(folder, manifest)
+    manifest, model = open_build(folder)
     device = get_target(target or manifest.target)
-    model = load_model(folder, manifest)
     engine = get_backend(device.backend).compile(model, device)
     return Session(engine, manifest.network, read_labels(folder), model)

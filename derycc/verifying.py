@@ -14,10 +14,10 @@ from compiler.images import ImageSet
 from compiler.localization import localize
 from compiler.progress import Progress
 from compiler.verification import GATES, IMAGES, Gate, verify
-from derycc.build_model import load_model
+from derycc.build_model import MODEL, open_build
 from derycc.checking import recorded_network
 from derycc.console import percent
-from derycc.manifest import VERIFY_FILE, Manifest, check_files, read_manifest
+from derycc.manifest import VERIFY_FILE, Manifest
 from derycc.session import DEMO_PHOTOGRAPHS, Options, make_home, open_photographs
 from derycc.verify_file import OnTarget, VerifyFile, on_target, pieces_of
 from targets.errors import UsageError, VerificationError, WorkspaceError
@@ -94,11 +94,10 @@ def verify_build(
     """
     if images < 1:
         raise UsageError(f"Cannot compare on {images} photographs. Use at least 1.")
-    manifest = read_manifest(folder)
-    check_files(folder, manifest)
+    manifest, model = open_build(folder)
     targets = [get_target(one.target) for one in manifest.targets[1:]]
     targets.insert(0, get_target(manifest.target))
-    gate, model = gate_of(folder, manifest), load_model(folder, manifest)
+    gate = gate_of(folder, manifest)
     make_home(options.home)
     used = recorded_photographs(options, manifest)
     design, network = recorded_network(folder, manifest, options, progress)
@@ -106,7 +105,7 @@ def verify_build(
     check = _Check(manifest, gate, model, design, network, chosen, progress)
     rows = tuple(check.on(target) for target in targets)
     source = DEMO_PHOTOGRAPHS if used.data is None else str(used.data)
-    file = VerifyFile(manifest.files["model.onnx"], source, rows, pieces_of(manifest))
+    file = VerifyFile(manifest.files[MODEL], source, rows, pieces_of(manifest))
     return Verified(file, (*_few(rows[0].images, images), *_written(file, folder)))
 
 

@@ -442,6 +442,25 @@ FOLDERS: dict[str, Change] = {
     "no labels": stamped(written("labels.txt", b"")),
 }
 
+
+def untold(name: str) -> Change:
+    """The manifest tells nothing of a file."""
+
+    def change(build: Path) -> None:
+        manifest = json.loads((build / "manifest.json").read_text())
+        del manifest["files"][name]
+        (build / "manifest.json").write_text(json.dumps(manifest))
+
+    return change
+
+
+ZIPPED: dict[str, Change] = {
+    "a script that the manifest does not tell of": untold("run.py"),
+    "a verification that is a link": link("verify.json", "../secret/secret.txt"),
+    "a verification that is a pipe": pipe("verify.json"),
+    "a verification that is a folder": folder("verify.json"),
+}
+
 # --- weights of torch, verifications, locks ------------------------------------------------------
 
 

@@ -49,8 +49,10 @@ class Victim:
             "bench": ("--home", self.home),
             "export": ("--format", "onnx", "--out", out, "--force", *data, "--home", self.home),
             "explain": ("--home", self.workshop.home),
+            "zip": ("--format", "zip", "--unverified", *data, "--home", self.home),
         }
-        return self.workshop.derycc(command, self.build, *words[command])
+        name = "export" if command == "zip" else command
+        return self.workshop.derycc(name, self.build, *words[command])
 
     def _load(self) -> Result:
         try:
@@ -189,6 +191,15 @@ def test_weights_that_are_none_are_refused(victim: Victim, change: cases.Change)
     change(victim.build)
 
     refuse(victim, ("verify",))
+
+
+@table(cases.ZIPPED)
+def test_what_is_not_the_builds_own_is_not_zipped(victim: Victim, change: cases.Change) -> None:
+    change(victim.build)
+
+    refuse(victim, ("zip",), {2})
+
+    assert not victim.build.with_name(f"{victim.build.name}.zip").exists()
 
 
 @table(cases.VERIFICATIONS)
