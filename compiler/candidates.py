@@ -16,7 +16,7 @@ from backends.quantization import Scheme, versions
 from backends.registry import get_backend
 from compiler.answers import Logits, answer, engine_answers, inputs_of
 from compiler.cache import Cache, digest, write_atomic
-from compiler.design import Design, DesignedNetwork, build_design, build_tuned
+from compiler.design import Design, DesignedNetwork, build_design, build_tuned, has_int8
 from compiler.donors import Donors
 from compiler.export import GRAPHS, INPUT_NAME, OUTPUT_NAME, export
 from compiler.folding import fold
@@ -272,9 +272,9 @@ class Candidates:
 
     def _export(self, design: Design) -> ExportedModel:
         network = self.network(design)
-        if not _quantized(design):
+        if not has_int8(design):
             return export_network(network, design)
-        assert isinstance(design, Blueprint) and isinstance(network, Network)
+        assert isinstance(network, Network)
         return export_mixed(network, design, self.donors, self.photographs.fitting)
 
     def _ensure(self, design: Design) -> None:
@@ -290,7 +290,7 @@ class Candidates:
         return network
 
     def _judge(self, design: Design, network: DesignedNetwork) -> Judged:
-        if _quantized(design):
+        if has_int8(design):
             return self._judge_mixed(design, network)
         held_out = self._quality(network, "held_out", self.photographs.held_out)
         if isinstance(design, Blueprint) and not design.stitches:
@@ -299,9 +299,8 @@ class Candidates:
         choosing = self._quality(network, "choosing", self.photographs.choosing)
         return Judged(choosing, held_out, self._level(design))
 
-    def _judge_mixed(self, design: Design, network: DesignedNetwork) -> Judged:
+    def _judge_mixed(self, design: Blueprint, network: DesignedNetwork) -> Judged:
         """By what the engine answers, which is not what the torch network answers."""
-        assert isinstance(design, Blueprint)
         parts = {
             "choosing": self.photographs.choosing,
             "held_out": self.photographs.held_out,
@@ -364,13 +363,9 @@ class Candidates:
     def _folder(self, design: Design) -> Path:
         models = map(self.donors.model, (*design.donors, self.reference))
         hashes = tuple(model.identity for model in models)
-        how = (Scheme.native(), versions()) if _quantized(design) else ()
+        how = (Scheme.native(), versions()) if has_int8(design) else ()
         key = digest(str(design), hashes, self._images, self.reference, GRAPHS, *how)
         return self._cache.path("networks", key)
-
-
-def _quantized(design: Design) -> bool:
-    return isinstance(design, Blueprint) and design.quantized
 
 
 def _in_float(design: Design) -> Design:

@@ -1,6 +1,7 @@
 """Design: what a network is made of, found by a search (a blueprint) or written down (a recipe)."""
 
 from itertools import pairwise
+from typing import TypeGuard
 
 from compiler.dissection import OUTPUT, Dissection
 from compiler.donors import Donors
@@ -15,6 +16,11 @@ from compiler.views import Views
 
 Design = Blueprint | Recipe
 DesignedNetwork = Network | RecipeNetwork
+
+
+def has_int8(design: Design) -> TypeGuard[Blueprint]:
+    """Whether parts of a network run in int8; a recipe's never do."""
+    return isinstance(design, Blueprint) and design.quantized
 
 
 def design_of(recipe: Recipe, donors: Donors) -> Design:

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from compiler.design import recipe_of
+from compiler.donors import Donors
 from compiler.latency_model import Interval
+from compiler.network import Blueprint
+from compiler.recipe_plan import plan_recipe
 from compiler.workbench import Workbench
 from targets.budget import Budget
 
@@ -16,7 +20,9 @@ class DonorAlone:
         size: pixels a side.
         latency: measured; None where a profile had no time for it.
         quality: on the calibration photographs.
-        allowed: whether it is within the budget's latency and quality, and not excluded.
+        allowed: whether it is what was asked for, as far as that is known of a donor that was not
+            built: by its latency on every target, its quality, its name, and what is counted of it.
+            Bytes and energy are not known.
     """
 
     model: str
@@ -35,13 +41,25 @@ def donors_alone(bench: Workbench, budget: Budget) -> tuple[DonorAlone, ...]:
         )
         limits_us = (limit for _, limit in budget.elsewhere)
         allowed = (
-            model not in budget.excluded
+            counts_keep(budget, Blueprint.pure(model, size), bench.donors)
             and judged.score >= (budget.min_quality or 0.0)
             and _within(latency, budget.latency_us)
             and all(map(_within, elsewhere, limits_us))
         )
         found.append(DonorAlone(model, size, latency, judged.score, allowed))
     return tuple(sorted(found, key=_order))
+
+
+def counts_keep(budget: Budget, donor: Blueprint, donors: Donors) -> bool:
+    """Whether a whole donor may be used, and has few enough parameters and MACs."""
+    (name,) = donor.donors
+    if name in budget.excluded or any(other != name for other in budget.required):
+        return False
+    if budget.params is None and budget.macs is None:
+        return True
+    plan = plan_recipe(recipe_of(donor, donors), donors)
+    counted = ((plan.params, budget.params), (plan.macs, budget.macs))
+    return all(most is None or count <= most for count, most in counted)
 
 
 def _within(latency: Interval | None, limit_us: float | None) -> bool:

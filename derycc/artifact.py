@@ -1,6 +1,5 @@
 """The artifact: one folder with the network, its papers, and a script that runs it."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -21,7 +20,8 @@ from derycc.lock import lock_text
 from derycc.papers import AnyBuilt, AnyRequest, built_recipe, describe
 from derycc.report import report_html
 from derycc.session import Options
-from derycc.verify_file import VerifyFile, on_target, pieces_of
+from derycc.verify_file import VerifyFile, on_target, pieces_of, sha256_of
+from derycc.writable import obstacle
 from targets.errors import UsageError, WorkspaceError
 
 _TURNS = 100
@@ -33,19 +33,18 @@ def check_folder(out: Path) -> None:
 
     Raises:
         UsageError: it exists and is something else than a build or an empty folder.
+        WorkspaceError: nothing can be put there.
     """
-    if out.is_dir() and ((out / manifest.NAME).exists() or not any(out.iterdir())):
-        return
-    around = next(one for one in out.resolve().parents if one.exists())
-    if not out.exists() and not around.is_dir():
-        raise WorkspaceError(
-            f"Cannot write the build to {out}: {around} is no folder. Name another folder with "
-            "--out."
-        )
-    if out.exists():
+    ours = out.is_dir() and ((out / manifest.NAME).exists() or not any(out.iterdir()))
+    if out.exists() and not ours:
         raise UsageError(
             f"{out} exists and is no build of derycc, so it is not overwritten. Name another "
             "folder with --out."
+        )
+    why = obstacle(out)
+    if why is not None:
+        raise WorkspaceError(
+            f"Cannot write the build to {out}: {why}. Name another folder with --out."
         )
 
 
@@ -136,7 +135,4 @@ def _assembly(built: AnyBuilt, bench: Workbench) -> str:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-    }
+    return {path.name: sha256_of(path) for path in sorted(folder.iterdir())}

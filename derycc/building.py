@@ -9,6 +9,7 @@ from compiler.candidates import Candidate
 from compiler.certificate import Certificate
 from compiler.closed_loop import ClosedLoop
 from compiler.dery_bench import DeryAnswer, DerySettings
+from compiler.design import has_int8
 from compiler.effort import MAX_CANDIDATES, Effort
 from compiler.kept import keeps, missed
 from compiler.network import Blueprint
@@ -291,16 +292,21 @@ def _built(
 
 
 def verified(candidate: Candidate, bench: Workbench) -> Verification:
-    """Compare the candidate's engine with its torch network; a difference is an error."""
-    network = bench.candidates.network(candidate.design)
-    quantized = isinstance(candidate.design, Blueprint) and candidate.design.quantized
-    images = bench.photographs.verifying(IMAGES, quantized)
+    """Compare the candidate's engine with its torch network.
+
+    Raises:
+        VerificationError: it does not compute the same; or, with parts in int8, it is too far from
+            it, or costs more of the score than it may.
+    """
+    design = candidate.design
+    network = bench.candidates.network(design)
+    images = bench.photographs.verifying(IMAGES, has_int8(design))
     bench.progress.start(f"verifying the engine against torch on {bench.target}", None)
     with get_backend(bench.target.backend).compile(candidate.model, bench.target) as engine:
         verification = verify(network, engine, images)
     bench.progress.finish()
-    if isinstance(candidate.design, Blueprint) and candidate.design.quantized:
-        return verified_int8(verification, candidate.design, bench)
+    if has_int8(design):
+        return verified_int8(verification, design, bench)
     if not verification.passed:
         raise VerificationError(_failed(verification, str(bench.target)))
     return verification

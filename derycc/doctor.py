@@ -1,6 +1,5 @@
 """`Diagnosis`: what derycc finds on this machine, and what is missing."""
 
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from backends.registry import get_backend, list_backends
 from derycc import __version__
+from derycc.writable import obstacle
 from targets.errors import DeryccError
 from targets.machine import container_quota, cpu_model, governor, memory_bytes, turbo, usable_cores
 from targets.registry import Entry, entries
@@ -172,12 +172,10 @@ def _target(entry: Entry) -> str:
 
 def _home_problem(home: Path) -> str | None:
     """Why nothing can be written to `home`, judged by the nearest folder that exists."""
-    path = home.absolute()
-    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
-    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+    why = obstacle(home / "any")
+    if why is None:
         return None
-    what = "is read-only" if nearest.is_dir() else "is not a folder"
-    return f"The home folder {home} cannot be written: {nearest} {what}. Choose another folder."
+    return f"The home folder {home} cannot be written: {why}. Choose another folder."
 
 
 def _machine_lines(machine: Machine) -> tuple[str, ...]:

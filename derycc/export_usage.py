@@ -1,6 +1,7 @@
 """How to use what was made, in lines that can be copied."""
 
 from pathlib import Path
+from shlex import quote
 
 from derycc.manifest import Manifest
 
@@ -8,9 +9,9 @@ from derycc.manifest import Manifest
 def build_usage(folder: Path) -> list[str]:
     """Of a build."""
     return [
-        f"python {folder / 'run.py'} PHOTO",
+        f"python {quote(str(folder / 'run.py'))} PHOTO",
         f"python -c \"import derycc; print(derycc.load('{folder}')('PHOTO'))\"",
-        f"derycc export {folder} --format onnx|ort|triton|zip",
+        f"derycc export {quote(str(folder))} --format onnx|ort|triton|zip",
     ]
 
 
@@ -28,13 +29,13 @@ def usage(
     """
     if form == "zip":
         return [
-            f"unzip {place} -d network && pip install -r network/requirements.txt",
+            f"unzip {quote(str(place))} -d network && pip install -r network/requirements.txt",
             "python network/run.py PHOTO",
         ]
     if form == "triton":
         (name,) = [path.parent.name for path in place.glob("*/config.pbtxt")]
         return [
-            f"tritonserver --model-repository={place}",
+            f"tritonserver --model-repository={quote(str(place))}",
             f"curl localhost:8000/v2/models/{name}/config",
         ]
     return [

@@ -1,8 +1,10 @@
 """The front: the best network that the zoo's model knows for every latency of a range."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
-from compiler.belief import Belief, predicted_on
+from compiler.belief import predicted_on
+from compiler.believed import Believed
 from compiler.front import FrontPoint, front
 from compiler.latency_model import Interval
 from compiler.network import Blueprint
@@ -106,7 +108,7 @@ def draw_front(
     if not found.points:
         question = Question(loop.problem, bench.space.blueprint, here=loop.here)
         raise InfeasibleError(refusal(question, asked))
-    rows = tuple(_row(point, bench, belief) for point in found.points)
+    rows = tuple(map(partial(_row, bench=bench, believed=belief.now), found.points))
     donors = donors_alone(bench, asked)
     score = "top-1" if labelled(bench.photographs.calibration) else "agreement"
     return Front(low.us, high.us, points, rows, donors, score, found.below)
@@ -119,13 +121,13 @@ def _no_time(high: Latency, seconds: float) -> str:
     )
 
 
-def _row(point: FrontPoint, bench: Workbench, belief: Belief) -> FrontRow:
+def _row(point: FrontPoint, bench: Workbench, believed: Believed) -> FrontRow:
     arcs, space = point.assembly.arcs, bench.space
     return FrontRow(
         limit_us=point.limit,
-        latency=space.latency(arcs, belief.here),
-        quality=space.expected(arcs, belief.drops),
+        latency=space.latency(arcs, believed.here),
+        quality=space.expected(arcs, believed.drops),
         network=space.blueprint(arcs),
         proven=point.assembly.status == "optimal",
-        elsewhere=predicted_on([str(b.target) for b in bench.elsewhere], arcs, space, belief.now),
+        elsewhere=predicted_on([str(b.target) for b in bench.elsewhere], arcs, space, believed),
     )

@@ -17,10 +17,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compiler.candidates import Candidate
+from compiler.design import has_int8
 from compiler.folding import FOLDING
 from compiler.formats import checked_content, first_fault, read_text
 from compiler.judged import MAX_DROP
-from compiler.network import Blueprint
 from compiler.recipe import Recipe
 from compiler.recipe_network import SEED
 from compiler.workbench import Workbench
@@ -138,7 +138,7 @@ def lock_text(built: AnyBuilt, request: AnyRequest, options: Options, bench: Wor
         "model_sha256": hashlib.sha256(built.candidate.model.onnx).hexdigest(),
     }
     design = built.candidate.design
-    if isinstance(design, Blueprint) and design.quantized:
+    if has_int8(design):
         content |= {"int8": design.int8, "max_drop": bench.settings.max_drop}
     return json.dumps(content, indent=2) + "\n"
 

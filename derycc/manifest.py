@@ -66,6 +66,11 @@ class Score:
     top5: float | None
     agreement: float
 
+    @property
+    def score(self) -> float:
+        """Top-1, or agreement where there are no labels."""
+        return self.agreement if self.top1 is None else self.top1
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:

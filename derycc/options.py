@@ -43,6 +43,7 @@ StoreText = Annotated[
         show_default=False,
     ),
 ]
+BuildFolder = Annotated[Path, typer.Argument(help="A folder that `derycc build` has written.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Unverified = Annotated[
     bool,

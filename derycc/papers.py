@@ -63,7 +63,7 @@ def describe(
         warnings=_warnings(built, plan),
         choice=_choice(built),
         replayed=built.replayed if isinstance(built, HandBuilt) else None,
-        precision=precision_of(built.candidate, bench),
+        precision=precision_of(built.candidate, built.verification, bench),
         int8=offers_line(bench.int8_offers) if isinstance(built, Built) else None,
     )
 

@@ -43,14 +43,13 @@ def build_table(build: Manifest) -> Table:
     quality = build.quality
     held, chosen = quality.held_out, quality.calibration
     kind = score_name(chosen.top1)
-    score = chosen.agreement if chosen.top1 is None else chosen.top1
-    counted = (f"as counted on {chosen.images} of these", "", "", percent(score))
+    counted = (f"as counted on {chosen.images} of these", "", "", percent(chosen.score))
     worth = percent(quality.chosen_by)
     rows = [
         *_latency_rows(build),
         *constraint_rows(build.constraints),
         (f"{kind}, calibration", least_quality(build), percent(quality.expected), worth),
-        *([] if score == quality.chosen_by else [counted]),
+        *([] if chosen.score == quality.chosen_by else [counted]),
         (f"top-1, {held.images} held out", "", "", percent(held.top1)),
         (f"agreement with {quality.reference}", "", "", percent(held.agreement)),
         (

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from derycc.benching import Compared
+from derycc.benching import BUILD, Compared
 from derycc.console import milliseconds, table
 from profilers.verdict import SAME_WITHIN, Ratio
 
@@ -37,7 +37,7 @@ def bench_data(found: Compared) -> dict[str, Any]:
     engines, pairs = [], []
     for batch in found.request.batches:
         ratios = list(found.pairs(batch))
-        beside = {other: ratio for mine, other, ratio in ratios if mine == "build"}
+        beside = {other: ratio for mine, other, ratio in ratios if mine == BUILD}
         for name in found.request.contestants:
             key = f"{name}@{batch}"
             if key in found.contest.keys:

@@ -1,43 +1,12 @@
 """Printing what a network was chosen by: the score, how far it is proven, and what it is worth."""
 
-from typing import Protocol
-
 from derycc.console import percent
 from derycc.manifest import Solver
+from derycc.manifest_asked import Choice
+from derycc.manifest_dery import Dery
 
-
-class Chosen(Protocol):
-    """What a manifest says of a choice by a score, in any mode."""
-
-    @property
-    def score(self) -> str:
-        """What networks were chosen by."""
-        ...
-
-    @property
-    def value(self) -> float | None:
-        """The network's; None: minus infinity."""
-        ...
-
-    @property
-    def proven(self) -> bool:
-        """Whether none but those tried before scores better."""
-        ...
-
-    @property
-    def enumerated(self) -> int | None:
-        """Networks that were scored one by one."""
-        ...
-
-    @property
-    def complete(self) -> bool | None:
-        """Whether these were all."""
-        ...
-
-    @property
-    def correlation(self) -> float | None:
-        """Of score and measured quality."""
-        ...
+Chosen = Choice | Dery
+"""What a manifest says of a choice by a score, in any mode."""
 
 
 def choice_lines(chosen: Chosen, solver: Solver, networks: str = "networks") -> list[str]:

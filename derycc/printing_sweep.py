@@ -29,7 +29,6 @@ COLUMNS = (
     ">held out",
     "best donor within (held out)",
     "certificate",
-    "network",
 )
 
 
@@ -48,8 +47,8 @@ def _row(point: dict[str, Any], there: Sequence[str]) -> tuple[str, ...]:
     donor = point["best_donor"]
     alone = "none" if donor is None else f"{donor['name']} ({percent(donor['held_out'])})"
     if "refusal" in point:
-        said = f"none, exit code {point['exit_code']}: see below"
-        return (point["budget"], *("-",) * (6 + len(there)), alone, "-", said)
+        said = f"none: exit code {point['exit_code']}"
+        return (point["budget"], *("-",) * (6 + len(there)), alone, said)
     upper_us, held_out = point["interval_us"][1], point["held_out"]
     return (
         point["budget"],
@@ -62,8 +61,16 @@ def _row(point: dict[str, Any], there: Sequence[str]) -> tuple[str, ...]:
         percent(score_of(held_out)),
         alone,
         point["certificate_text"],
-        point["name"],
     )
+
+
+def built_lines(points: Sequence[dict[str, Any]]) -> list[str]:
+    """Which network was built for which budgets, a paragraph each; a table has no room for them."""
+    budgets: dict[str, list[str]] = {}
+    for point in points:
+        if "refusal" not in point:
+            budgets.setdefault(point["name"], []).append(point["budget"])
+    return [f"{', '.join(texts)}: {name}" for name, texts in budgets.items()]
 
 
 def summary(points: Sequence[dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from compiler.scores import QUALITY, SIMILARITY
 from compiler.workbench import Workbench
 from derycc.building import Built, Request, build, limits
 from derycc.dery import build_dery
+from derycc.writable import obstacle
 from targets.budget import Budget
 from targets.errors import WorkspaceError
 
@@ -22,16 +23,18 @@ def solved(request: Request, bench: Workbench, out: Path | None) -> tuple[Built,
     The file is there even if nothing is within the limits: then with what was asked at first.
 
     Raises:
-        InfeasibleError, BudgetMissedError, VerificationError: as `build` and `build_dery`.
+        InfeasibleError, UndecidedError, BudgetMissedError, VerificationError: as `build` and
+            `build_dery`.
         WorkspaceError: the file cannot be written.
     """
     if request.dery is not None:
         built, used = build_dery(request, request.dery, bench)
     else:
+        belief = bench.belief()
         if out is not None:
-            bounds, now = limits(request, bench), bench.belief().now
-            write_problem(out, problem_of(bench.space, now, bounds, request.score))
-        built, used = build(request, bench), bench
+            asked = problem_of(bench.space, belief.now, limits(request, bench), request.score)
+            write_problem(out, asked)
+        built, used = build(request, bench, belief), bench
     if out is not None:
         write_problem(out, built_problem(built, used))
     return built, used
@@ -63,14 +66,12 @@ def check_problem_file(path: Path) -> None:
     Raises:
         WorkspaceError: it is a folder, or there is no folder for it and none can be made.
     """
-    around = next(one for one in path.resolve().parents if one.exists())
-    why = None
     if path.is_dir():
-        why = "Is a directory"
-    elif not around.is_dir():
-        why = "Not a directory"
-    elif not os.access(path if path.exists() else around, os.W_OK):
-        why = "Permission denied"
+        why: str | None = "it is a folder"
+    elif path.exists():
+        why = None if os.access(path, os.W_OK) else "it is read-only"
+    else:
+        why = obstacle(path)
     if why is not None:
         raise WorkspaceError(_unwritten(path, why))
 

@@ -156,10 +156,9 @@ def _promised(build: Manifest) -> str:
 def _counted(quality: Quality) -> list[tuple[str, str, str]]:
     """What was counted, where that is not what choices are made by."""
     counted = quality.calibration
-    score = counted.agreement if counted.top1 is None else counted.top1
-    if score == quality.chosen_by:
+    if counted.score == quality.chosen_by:
         return []
-    return [(f"as counted on {counted.images} of the photographs", "", percent(score))]
+    return [(f"as counted on {counted.images} of the photographs", "", percent(counted.score))]
 
 
 def _network(build: Manifest) -> str:

@@ -85,9 +85,9 @@ def read_problem(request: SolveRequest) -> Problem:
         check_ends(problem)
     except UsageError as error:
         raise UsageError(f"The problem file '{request.file}' is not usable: {error}") from error
-    limits, given = dict(problem.limits), set[str]()
+    limits, given, known = dict(problem.limits), set[str](), costed(problem)
     for text in request.limits:
-        name, amount = _limit(text, costed(problem))
+        name, amount = _limit(text, known)
         if name in given:
             raise UsageError(f"--limit bounds '{name}' twice. Give it once.")
         given.add(name)

@@ -6,12 +6,11 @@ import numpy as np
 
 from compiler.belief import Belief
 from compiler.candidates import Candidate
-from compiler.design import recipe_of
 from compiler.donors import Donors
 from compiler.kept import chosen_by, keeps
 from compiler.network import Blueprint
-from compiler.recipe_plan import plan_recipe
 from compiler.workbench import Workbench
+from derycc.alone import counts_keep
 from derycc.building import Built, Request, build, limits
 from derycc.chance import chance_warning
 from targets.budget import Budget
@@ -124,18 +123,12 @@ def best_donor(alone: tuple[Candidate, ...], asked: Budget, donors: Donors) -> C
     That is the best on the calibration photographs or, where a least quality is asked for, the
     fastest.
     """
-    within = [donor for donor in alone if _allowed(donor, asked, donors)]
+    within = [
+        donor
+        for donor in alone
+        if keeps(asked, donor) and counts_keep(asked, donor.blueprint, donors)
+    ]
     return max(within, key=lambda donor: _worth(donor, asked)) if within else None
-
-
-def _allowed(donor: Candidate, asked: Budget, donors: Donors) -> bool:
-    """Whether a donor by itself is what was asked for."""
-    (name,) = donor.blueprint.donors
-    if name in asked.excluded or any(other != name for other in asked.required):
-        return False
-    plan = plan_recipe(recipe_of(donor.blueprint, donors), donors)
-    counted = [(plan.params, asked.params), (plan.macs, asked.macs)]
-    return keeps(asked, donor) and all(most is None or n <= most for n, most in counted)
 
 
 def _worth(donor: Candidate, asked: Budget) -> float:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from derycc.commands.check import BuildFolder
 from derycc.options import (
     AsJson,
+    BuildFolder,
     DryRun,
     Home,
     StoreText,

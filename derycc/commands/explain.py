@@ -2,8 +2,7 @@
 
 import typer
 
-from derycc.commands.check import BuildFolder
-from derycc.options import AsJson, Home, StoreText, frame, print_json
+from derycc.options import AsJson, BuildFolder, Home, StoreText, frame, print_json
 
 
 def explain(

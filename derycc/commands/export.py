@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from derycc.commands.check import BuildFolder
-from derycc.options import AsJson, Data, Home, Unverified, frame, print_json
+from derycc.options import AsJson, BuildFolder, Data, Home, Unverified, frame, print_json
 
 FormatText = Annotated[
     str, typer.Option("--format", help="onnx, ort, triton (a model repository) or zip.")

@@ -48,7 +48,14 @@ def _sweep(
 ) -> None:
     from derycc.console import Bars, stdout
     from derycc.printing import candidate_data, donors_table
-    from derycc.printing_sweep import point_data, point_lines, score_lines, summary, sweep_table
+    from derycc.printing_sweep import (
+        built_lines,
+        point_data,
+        point_lines,
+        score_lines,
+        summary,
+        sweep_table,
+    )
     from derycc.session import caution, open_workbench
     from derycc.sweeping import default_budgets, donors_alone
     from derycc.sweeping import sweep as run
@@ -71,7 +78,8 @@ def _sweep(
         out.print(donors_table(alone))
         out.print(sweep_table(rows))
         scored = score_lines(request.score, found)
-        typer.echo("\n".join([*point_lines(found), summary(rows), *scored]))
+        said = [*built_lines(rows), *point_lines(found), summary(rows), *scored]
+        typer.echo("\n".join(said))
         typer.echo(f"Note: {note}\n" if note else "", nl=False)
     if any(point.exit_code == VerificationError.exit_code for point in found):
         raise typer.Exit(VerificationError.exit_code)

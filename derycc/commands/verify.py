@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from derycc.commands.check import BuildFolder
-from derycc.options import AsJson, Data, Home, ZooText, frame, print_json
+from derycc.options import AsJson, BuildFolder, Data, Home, ZooText, frame, print_json
 
 
 def verify(

@@ -1,16 +1,11 @@
 """Checking: a finished build is measured again, and compared with its budget."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from derycc.checking import Benched
 from derycc.manifest import Manifest
 from profilers.measurement import Measurement
 from targets.errors import BudgetMissedError
-
-if TYPE_CHECKING:
-    pass
 
 
 def measured(us: float, samples: int = 9) -> Measurement:

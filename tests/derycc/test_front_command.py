@@ -11,6 +11,7 @@ from compiler.assembly import assemble
 from compiler.belief import Belief
 from compiler.front import SolvedFront
 from derycc import plotting
+from derycc.alone import donors_alone
 from derycc.building import Request
 from derycc.fronting import Front, draw_front
 from derycc.plotting import check_plot, front_figure, write_plot
@@ -82,6 +83,22 @@ def test_the_table_says_that_nothing_was_measured(workshop: "Workshop", tmp_path
     page = out.read_text(encoding="utf-8")
     assert "front (predicted)" in page
     assert "donors (measured)" in page
+
+
+@pytest.mark.parametrize(
+    ("budget", "left"),
+    [
+        (Budget(), {"test_efficientnet.random", "test_resnet.random"}),
+        (Budget(required=("test_resnet.random",)), {"test_resnet.random"}),
+        (Budget(excluded=("test_resnet.random",)), {"test_efficientnet.random"}),
+        (Budget(params=1), set()),
+        (Budget(macs=1), set()),
+    ],
+)
+def test_a_donor_alone_is_allowed_by_all_that_is_known_of_it(
+    desk: "Workbench", budget: Budget, left: set[str]
+) -> None:
+    assert {donor.model for donor in donors_alone(desk, budget) if donor.allowed} == left
 
 
 def test_the_front_for_a_program_is_json_alone(workshop: "Workshop") -> None:

@@ -12,7 +12,7 @@ from derycc.printing import (
     build_table,
     network_lines,
 )
-from derycc.printing_sweep import point_data, point_lines, sweep_table
+from derycc.printing_sweep import built_lines, point_data, point_lines, sweep_table
 from derycc.report import report_html
 from derycc.sweeping import Point
 
@@ -105,8 +105,19 @@ def test_the_solver_says_no_more_than_it_proved(
     assert network_lines(replace(papers, solver=solver))[-2] == said
 
 
+def test_budgets_with_one_network_share_a_line() -> None:
+    rows = [
+        {"budget": "5ms", "name": "a"},
+        {"budget": "6ms", "refusal": "Too fast.", "exit_code": 3},
+        {"budget": "7ms", "name": "b"},
+        {"budget": "8ms", "name": "a"},
+    ]
+
+    assert built_lines(rows) == ["5ms, 8ms: a", "7ms: b"]
+
+
 def test_refused_budgets_are_a_line_of_dashes() -> None:
     data = point_data(Point("1us", None, "Too fast.", 3))
 
-    assert "none, exit code 3: see below" in text(sweep_table([data]), 200)
+    assert "none: exit code 3" in text(sweep_table([data]), 200)
     assert data == {"budget": "1us", "refusal": "Too fast.", "exit_code": 3, "best_donor": None}
