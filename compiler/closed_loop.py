@@ -10,7 +10,7 @@ interval; or when candidates or time are used up.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isclose
+from math import inf, isclose
 
 from compiler.assembly import Assembly, assemble, cheapest
 from compiler.belief import Belief
@@ -30,6 +30,12 @@ from targets.budget import Budget
 from targets.errors import InfeasibleError
 
 PATIENCE = 3
+
+_HOPE, _HOPES = 1.5, 3
+"""How far above a limit the upper end of a donor may be that is tried all the same, and how many
+of these are looked at."""
+_GAIN = 1e-9
+_NO_TIME = ("time", "solver")
 
 _EFFORT = Effort()
 
@@ -81,10 +87,11 @@ class ClosedLoop:
             if not answers[0].found and not trials:
                 self._refuse(limits, answers[0])
             stopped = self._stopped(limits, trials, answers[0], most)
-            if stopped is not None:
+            if stopped is None:
+                self._round(limits, answers, trials, most)
+            elif stopped in _NO_TIME or not self._try_hopeful(limits, trials, answers[0]):
                 self._progress.finish()
                 return Searched(ranked(*trials), stopped)
-            self._round(limits, answers, trials, most)
 
     def confirm(self, trial: Trial, limits: Budget) -> Trial:
         """A trial of the search, measured anew."""
@@ -160,6 +167,32 @@ class ClosedLoop:
         """The best whole donor and, if there is one, the best of all networks."""
         alone = self._best(replace(limits, stitches=0), (), 1)
         return (*alone, *self._best(limits, (), 1)) if alone[0].found else alone
+
+    def _try_hopeful(self, limits: Budget, trials: list[Trial], promise: Assembly) -> bool:
+        """Try a better donor that would be within the limits but for its interval's upper end.
+
+        Its quality is known, so that the measurement alone decides; whether it was noise that made
+        the interval wide shows then. False: there is none.
+        """
+        leader = _leader(trials)
+        for answer in self._tries.solve(trials, lambda: self._hopes(limits, trials), "hopeful"):
+            latency = self._space.latency(answer.arcs, self._belief.here)
+            least = -inf if leader is None else leader.quality
+            near = latency.median_us <= (limits.latency_us or inf) < latency.upper_us
+            if near and (answer.objective or 0.0) > least + _GAIN:
+                donor = self._proven(answer, promise)
+                self._progress.update(len(trials), str(self._space.blueprint(answer.arcs)))
+                turn = 1 + max(trial.round for trial in trials)
+                trials.append(self._tries.make(donor, limits, trials, turn))
+                return True
+        return False
+
+    def _hopes(self, limits: Budget, trials: Sequence[Trial]) -> Answers:
+        """The best whole donors that were not tried, with more latency than they may take."""
+        if limits.latency_us is None or limits.min_quality is not None or not trials:
+            return ()
+        wider = replace(limits, stitches=0, latency_us=limits.latency_us * _HOPE)
+        return tuple(found for found in self._best(wider, trials, _HOPES) if found.found)
 
     def _proven(self, alone: Assembly, best: Assembly) -> Assembly:
         """The whole donor with what is proven of it among all networks."""

@@ -53,15 +53,21 @@ class Pretended:
         return self.make(blueprint)
 
 
-def space_of(toys: Toys, narrow: float = 0.5, wide: float = 0.7) -> SearchSpace:
-    """Narrow takes 50 us and is right half the time, wide takes 100 us and is right at 0.7."""
+def space_of(
+    toys: Toys, narrow: float = 0.5, wide: float = 0.7, wide_upper_us: float | None = None
+) -> SearchSpace:
+    """Narrow takes 50 us and is right half the time, wide takes 100 us and is right at 0.7.
+
+    With `wide_upper_us` wide takes 90 us, and as much at the upper end.
+    """
     options = stitches_between(toys)
+    large = Interval(100.0, 100.0) if wide_upper_us is None else Interval(90.0, wide_upper_us)
     blocks = {
-        b.name: Interval(cost, cost)
-        for d, cost in zip(toys, (10.0, 20.0), strict=True)
+        b.name: Interval(whole.median_us / 5, whole.upper_us / 5)
+        for d, whole in zip(toys, (Interval(50.0, 50.0), large), strict=True)
         for b in d.blocks
     }
-    wholes = {("narrow", 16): Interval(50.0, 50.0), ("wide", 16): Interval(100.0, 100.0)}
+    wholes = {("narrow", 16): Interval(50.0, 50.0), ("wide", 16): large}
     model = plain_model(blocks, wholes, 1.0)
     return SearchSpace(toys, options, model, {("narrow", 16): narrow, ("wide", 16): wide})
 

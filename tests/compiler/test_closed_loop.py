@@ -156,6 +156,35 @@ def test_the_best_whole_donor_is_always_tried(toys: Toys) -> None:
     assert best.assembly.bound > best.expected
 
 
+@pytest.mark.parametrize(("really_us", "best"), [(90.0, "wide"), (97.0, "narrow")])
+def test_a_better_donor_whose_interval_is_too_wide_is_measured(
+    toys: Toys, really_us: float, best: str
+) -> None:
+    """Its median is within the limit, and its upper end is not: measurement decides."""
+    candidates = Pretended(
+        lambda b: 0.1 if b.stitches else 0.7 if b.donors == ("wide",) else 0.5,
+        lambda b: really_us if b.donors == ("wide",) else 50.0,
+    )
+    space = space_of(toys, wide_upper_us=110.0)
+
+    found = loop_of(space, candidates).search(Budget(latency_us=95.0))
+
+    assert found.trials[0].candidate.blueprint == Blueprint.pure(best, 16)
+    tried = [t for t in found.trials if t.candidate.blueprint == Blueprint.pure("wide", 16)]
+    assert [trial.within for trial in tried] == [best == "wide"]
+    assert tried[0].predicted.upper_us == pytest.approx(110.0)
+    assert tried[0].order == len(found.trials) - 1
+
+
+def test_a_donor_that_could_not_be_better_is_not_measured(toys: Toys) -> None:
+    candidates = Pretended(by_stitches(0.5, 0.1), lambda _: 50.0)
+    space = space_of(toys, wide=0.4, wide_upper_us=110.0)
+
+    loop_of(space, candidates).search(Budget(latency_us=95.0))
+
+    assert Blueprint.pure("wide", 16) not in candidates.made
+
+
 def test_a_donor_that_is_as_good_as_another_is_proven_best(
     toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
