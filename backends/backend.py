@@ -125,6 +125,10 @@ class Backend(ABC):
     def versions(self) -> dict[str, str]:
         """Versions that must match for two measurements to be comparable, by package name."""
 
+    def precision(self, target: Target) -> str:
+        """What float graphs are run in on a target; parts that are in int8 stay so."""
+        return "fp32"
+
     @abstractmethod
     def compile(self, model: ExportedModel, target: Target) -> Engine:
         """Loads and optimizes a model as the target says.

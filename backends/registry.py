@@ -9,7 +9,11 @@ from targets.errors import TargetUnavailableError, UnknownNameError
 ENTRY_POINTS = "derycc.backends"
 """The group in which an installed package registers backend classes of its own."""
 
-_SHIPPED = {"ort": "ort:OrtBackend", "reference": "reference:ReferenceBackend"}
+_SHIPPED = {
+    "ort": "ort:OrtBackend",
+    "reference": "reference:ReferenceBackend",
+    "trt": "trt:TrtBackend",
+}
 
 PEERS = {"onnxruntime": "ort:DefaultOrtBackend", "openvino": "ov:OpenVinoBackend"}
 """What engines are compared with; no target names them."""

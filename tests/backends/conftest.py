@@ -1,6 +1,8 @@
 """Small ONNX models, written down node by node."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +11,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from backends.backend import Array
 from backends.model import ExportedModel
+from backends.trt import close_processes
+from backends.trt_process import PYTHON
+from backends.trt_worker.runtime import MODULES
 
 Build = Callable[..., ModelProto]
 
@@ -93,3 +98,42 @@ def unloadable() -> ExportedModel:
     proto.graph.node[0].domain = "nobody"
     proto.opset_import.append(helper.make_opsetid("nobody", 1))
     return ExportedModel.from_bytes(proto.SerializeToString(), "unloadable")
+
+
+STAND_IN = Path(__file__).resolve().parent / "stand_in"
+
+
+def interpreter(path: Path, prepared: str) -> str:
+    """A script that is called as Python is, and runs some code before what it is given."""
+    path.write_text(
+        f"#!{sys.executable}\n"
+        "import runpy, sys\n"
+        f"{prepared}"
+        "if '-c' in sys.argv:\n"
+        "    exec(sys.argv[-1], {})\n"
+        "else:\n"
+        "    sys.argv = sys.argv[3:]\n"  # behind -I -B
+        "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def trt_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An interpreter that has stand-ins for TensorRT and pycuda; it is the one that is named."""
+    script = tmp_path / "python-with-tensorrt"
+    prepared = f"sys.path.insert(0, {str(STAND_IN)!r})\nimport libraries; libraries.install()\n"
+    monkeypatch.setenv(PYTHON, interpreter(script, prepared))
+    yield script
+    close_processes()
+
+
+@pytest.fixture
+def no_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An interpreter without TensorRT, whatever ours has; it is the one that is named."""
+    script = tmp_path / "python-without-tensorrt"
+    prepared = "".join(f"sys.modules[{name!r}] = None\n" for name in MODULES)
+    monkeypatch.setenv(PYTHON, interpreter(script, prepared))
+    yield script
+    close_processes()

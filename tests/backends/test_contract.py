@@ -13,12 +13,15 @@ from backends.registry import get_backend, list_backends
 from targets.errors import UsageError
 from targets.target import Target, get_target
 
-BACKENDS = ("reference", "ort")
+BACKENDS = ("reference", "ort", "trt")
+"""TensorRT's worker runs on stand-ins for TensorRT and pycuda."""
 X = {"x": np.array([[1, 1]], np.float32)}
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
+    if request.param == "trt":
+        request.getfixturevalue("trt_stand_in")
     found = get_backend(request.param)
     reason = found.unavailable()
     if reason:

@@ -29,7 +29,7 @@ def test_an_unknown_backend_is_answered_with_the_known_ones() -> None:
 @pytest.mark.usefixtures("register")
 def test_an_installed_package_may_bring_a_backend() -> None:
     assert isinstance(get_backend("mine"), ReferenceBackend)
-    assert list_backends() == ("broken", "mine", "ort", "reference")
+    assert list_backends() == ("broken", "mine", "ort", "reference", "trt")
 
 
 @pytest.mark.usefixtures("register")

@@ -59,7 +59,7 @@ def test_without_a_home_folder_there_are_the_shipped_targets(
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nowhere)
 
-    assert [target.name for target in list_targets()] == ["cpu", "reference"]
+    assert [target.name for target in list_targets()] == ["cpu", "cuda", "reference"]
     assert get_target("cpu").name == "cpu"
     with pytest.raises(UsageError, match=r"no home folder to keep the target 'box' in"):
         save(BOX)
@@ -73,7 +73,7 @@ def test_a_target_of_the_users_folder_is_found_by_name(folder: Path) -> None:
     assert target == Target("box", "reference", 2, precisions=("fp32", "int8"), spinning=False)
     assert str(target) == "box"
     assert str(get_target("box:threads=1")) == "box:threads=1"
-    assert [item.name for item in list_targets()] == ["box", "cpu", "reference"]
+    assert [item.name for item in list_targets()] == ["box", "cpu", "cuda", "reference"]
 
 
 def test_all_physical_cores_are_a_number_on_this_machine(folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_an_unknown_target_is_answered_with_those_of_the_user_too(folder: Path) 
         get_target("bocks")
 
     assert str(caught.value) == (
-        "Unknown target 'bocks'. Did you mean 'box'? Known: box, cpu, reference."
+        "Unknown target 'bocks'. Did you mean 'box'? Known: box, cpu, cuda, reference."
     )
 
 
@@ -100,11 +100,11 @@ def test_a_broken_file_leaves_other_targets_alone(folder: Path) -> None:
 
     assert get_target("box").threads == 2
     assert get_target("cpu").backend == "ort"
-    assert [target.name for target in list_targets()] == ["box", "cpu", "reference"]
+    assert [target.name for target in list_targets()] == ["box", "cpu", "cuda", "reference"]
     with pytest.raises(UsageError, match=r"broken\.toml': it is not TOML"):
         get_target("broken")
     problems = {entry.name: entry.problem for entry in entries()}
-    assert problems.keys() == {"box", "broken", "cpu", "reference"}
+    assert problems.keys() == {"box", "broken", "cpu", "cuda", "reference"}
     assert str(problems["broken"]).startswith(
         f"Cannot use the target file '{folder / 'broken.toml'}': it is not TOML: Invalid value"
     )
@@ -123,7 +123,7 @@ def test_a_shipped_target_is_never_replaced_and_never_silently_kept(folder: Path
     with pytest.raises(UsageError, match=r"is called 'cpu', and it is never replaced\. Rename"):
         get_target("cpu:threads=1")
     assert get_target("reference").threads == 1
-    assert [entry.problem is None for entry in entries()] == [True, False, True]
+    assert [entry.problem is None for entry in entries()] == [True, False, True, True]
     assert remove("cpu") == folder / "cpu.toml"
     assert get_target("cpu:threads=1").threads == 1
 
@@ -251,7 +251,7 @@ def test_a_target_that_another_process_writes_first_is_kept(
     assert read_target_file(path) == BOX
 
 
-@pytest.mark.parametrize("name", ["cpu", "reference"])
+@pytest.mark.parametrize("name", ["cpu", "cuda", "reference"])
 def test_a_shipped_name_is_not_free(folder: Path, name: str) -> None:
     with pytest.raises(UsageError, match=rf"'{name}' comes with derycc .*e\.g\. my-{name}"):
         check_free(name, force=True)

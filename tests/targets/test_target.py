@@ -13,7 +13,7 @@ def targets(draw: st.DrawFn) -> Target:
     cores = st.lists(st.integers(0, 99), min_size=threads, max_size=threads, unique=True)
     known = st.sampled_from(["fp32", "fp16", "int8", "bf16"])
     return Target(
-        name=draw(st.sampled_from(["cpu", "reference"])),
+        name=draw(st.sampled_from(["cpu", "cuda", "reference"])),
         backend=draw(st.sampled_from(["ort", "reference", "my.backend-2"])),
         threads=threads,
         precisions=tuple(draw(st.lists(known, min_size=1, unique=True))),
@@ -29,7 +29,7 @@ def test_a_target_prints_as_a_text_that_parses_to_it(target: Target) -> None:
 
 
 def test_a_shipped_target_prints_as_its_name() -> None:
-    assert [str(target) for target in list_targets()] == ["cpu", "reference"]
+    assert [str(target) for target in list_targets()] == ["cpu", "cuda", "reference"]
 
 
 def test_the_cpu_target_uses_every_core_that_it_may() -> None:
@@ -58,7 +58,10 @@ def test_affinity_any_is_no_affinity() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cpuu", "Unknown target 'cpuu'. Did you mean 'cpu'? Known: cpu, reference."),
+        (
+            "cpuu",
+            "Unknown target 'cpuu'. Did you mean 'cpu' or 'cuda'? Known: cpu, cuda, reference.",
+        ),
         (
             "cpu:thread=2",
             "Unknown target option 'thread'. Did you mean 'threads'? Known: affinity, backend, "

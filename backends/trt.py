@@ -1,0 +1,218 @@
+"""`TrtBackend`: TensorRT 8.6 to 11 on a CUDA GPU, in a process of its own.
+
+A model is built into a plan once for every version, GPU, driver and setting; plans and the
+builder's timings are kept in the folder that `DERYCC_PLANS` names.
+"""
+
+import atexit
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from backends.backend import Array, Backend, Engine
+from backends.half import in_half
+from backends.model import ExportedModel
+from backends.trt_plans import Plans, Settings, settings_of, wants_half
+from backends.trt_process import PYTHON, Lost, Refusal, TrtProcess, interpreter
+from backends.trt_versions import known_fault
+from targets.errors import TargetUnavailableError, UsageError
+from targets.target import Target
+
+_ABSENT = frozenset({"runtime", "device", "memory"})
+"""Kinds of refusals that say something of the machine and nothing of the model."""
+
+_processes: dict[str, TrtProcess] = {}
+
+
+class TrtBackend(Backend):
+    """Runs models on a CUDA GPU by TensorRT."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        return "trt"
+
+    def unavailable(self) -> str | None:
+        """Starts the process, which imports TensorRT and opens the GPU."""
+        try:
+            process = _process()
+            process.ask("device")
+        except (Refusal, Lost) as error:
+            return _absent(error)
+        return None
+
+    def versions(self) -> dict[str, str]:
+        """Of TensorRT and the driver; and the GPU, without which they say nothing."""
+        try:
+            process = _process()
+            device = process.ask("device")
+        except (Refusal, Lost) as error:
+            raise TargetUnavailableError(_absent(error)) from error
+        return {
+            "tensorrt": str(process.facts["tensorrt"]),
+            "driver": str(device.get("driver") or device["cuda_driver"]),
+            "gpu": str(device["gpu"]),
+        }
+
+    def precision(self, target: Target) -> str:
+        """Float16 where a target names it, and not float32."""
+        return "fp16" if wants_half(target) else "fp32"
+
+    def compile(self, model: ExportedModel, target: Target) -> Engine:
+        """Builds a plan, unless there is one, and loads it on the GPU."""
+        settings, graph = settings_of(target), in_half(model) if wants_half(target) else model
+        try:
+            return TrtEngine(model, graph, _process(), settings, self.versions())
+        except Refusal as error:
+            if error.kind in _ABSENT:
+                raise TargetUnavailableError(_absent(error)) from error
+            raise _unloadable(model, error) from error
+        except Lost as error:
+            raise UsageError(
+                f"TensorRT's process was lost over the model {model.name!r}: {error}. The next "
+                "model gets another process; leave this one out, or try another version."
+            ) from error
+
+
+class TrtEngine(Engine):
+    """A plan on the GPU, in the process."""
+
+    def __init__(
+        self,
+        model: ExportedModel,
+        graph: ExportedModel,
+        process: TrtProcess,
+        settings: Settings,
+        versions: Mapping[str, str],
+    ) -> None:
+        """Builds or finds the plan, and loads it.
+
+        Args:
+            model: What it is asked by: names, shapes and types of inputs and outputs.
+            graph: What is built: the same in the precision that it is to run in.
+            process: That builds, loads and runs it.
+            settings: Of the builder.
+            versions: That a plan belongs to.
+
+        Raises:
+            Refusal, Lost: As `TrtProcess.ask`.
+        """
+        begun = perf_counter()
+        self._process = process
+        self._folder = tempfile.TemporaryDirectory(prefix="derycc-trt-")
+        try:
+            plans = Plans.here(Path(self._folder.name))
+            plan = plans.built(graph, settings, versions, process)
+            loaded = process.ask("load", plan=str(plan))
+        except (Refusal, Lost):
+            self._folder.cleanup()
+            raise
+        super().__init__(model, perf_counter() - begun)
+        self._number = int(loaded["engine"])
+        self.facts: dict[str, Any] = loaded
+        self.seen: dict[str, Any] = {}
+
+    def layers(self) -> dict[str, Any]:
+        """What the engine says of its layers; as TensorRT's inspector writes it."""
+        found: dict[str, Any] = self._asked("inspect")["layers"]
+        return found
+
+    def layer_times(self, inputs: Mapping[str, Array], runs: int) -> dict[str, list[float]]:
+        """Milliseconds of every layer in each of some runs; profiling adds to them."""
+        self._check(inputs)
+        found: dict[str, list[float]] = self._asked(
+            "layers", inputs=self._given(inputs), runs=runs
+        )["times"]
+        return found
+
+    def latencies(self, inputs: Mapping[str, Array], count: int) -> list[float]:
+        """Seconds of each of some inferences with copies to the GPU and back."""
+        self._check(inputs)
+        found: list[float] = self._asked("latency", inputs=self._given(inputs), count=count)[
+            "seconds"
+        ]
+        return found
+
+    def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = Path(self._folder.name) / "outputs.npz"
+        told = self._asked("run", inputs=self._given(inputs), outputs=str(outputs))
+        with np.load(outputs, allow_pickle=False) as arrays:
+            found = {name: arrays[f"arr_{i}"] for i, name in enumerate(told["names"])}
+        return {spec.name: found[spec.name] for spec in self._model.outputs}
+
+    def _time(self, inputs: Mapping[str, Array], repeats: int) -> float:
+        told = self._asked("time", inputs=self._given(inputs), repeats=repeats, mode="hot")
+        self.seen = told
+        return float(told["seconds"])
+
+    def _close(self) -> None:
+        if self._process.alive:
+            self._asked("unload")
+        self._folder.cleanup()
+
+    def _given(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        """The inputs as a file."""
+        file = Path(self._folder.name) / "inputs.npz"
+        # By position: a tensor's name may be one that savez keeps for itself.
+        np.savez(file, *map(np.ascontiguousarray, inputs.values()))
+        return {"file": str(file), "names": list(inputs)}
+
+    def _asked(self, do: str, **words: Any) -> dict[str, Any]:
+        try:
+            return self._process.ask(do, engine=self._number, **words)
+        except (Refusal, Lost) as error:
+            raise UsageError(
+                f"TensorRT could not {do} the model {self._model.name!r}: {error}. Compile it "
+                "again, or leave it out."
+            ) from error
+
+
+def _process() -> TrtProcess:
+    """The process of the interpreter that is named now; another one where it was lost."""
+    python = interpreter()
+    process = _processes.get(python)
+    if process is None or not process.alive:
+        if process is not None:
+            process.close()
+        process = TrtProcess(python)
+        fault = known_fault(str(process.facts["tensorrt"]))
+        if fault:
+            process.close()
+            raise Refusal("runtime", f"TensorRT {process.facts['tensorrt']} is not used: {fault}")
+        _processes[python] = process
+    return process
+
+
+@atexit.register
+def close_processes() -> None:
+    """Ends all processes."""
+    while _processes:
+        _processes.popitem()[1].close()
+
+
+def _unloadable(model: ExportedModel, error: Refusal) -> UsageError:
+    what = "read" if error.kind == "parse" else "build an engine of"
+    return UsageError(
+        f"TensorRT cannot load the model {model.name!r}: it cannot {what} it "
+        f"({str(error)[:600]}). Export it with operators that this version supports."
+    )
+
+
+def _absent(error: Refusal | Lost) -> str:
+    """Why TensorRT cannot be used here, and what to do."""
+    said = str(error).rstrip(".")
+    kind = error.kind if isinstance(error, Refusal) else "lost"
+    todo = {
+        "runtime": (
+            "Install TensorRT and pycuda for this interpreter (pip install derycc[tensorrt]), or "
+            f"name one that has them in {PYTHON}."
+        ),
+        "device": "Check the GPU and its driver with nvidia-smi.",
+        "memory": "End other programs on the GPU.",
+    }
+    ended = f"Run derycc doctor, and check the interpreter that {PYTHON} names."
+    return f"TensorRT cannot be used by {interpreter()}: {said}. {todo.get(kind, ended)}"

@@ -1,0 +1,131 @@
+"""Plans of TensorRT on disk: built once for a graph, a version, a GPU and its settings.
+
+Beside each plan lies what was found while it was built, as JSON (`derycc.plan/1`): the layers of
+the network, how long it took, and everything that the plan's name is a hash of. The plan itself is
+TensorRT's own bytes, which trtexec loads too.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from onnx import ModelProto, TensorProto
+
+from backends.identity import tensors
+from backends.model import ExportedModel
+from backends.trt_process import TrtProcess
+from targets.target import Target
+
+FOLDER = "DERYCC_PLANS"
+"""Names the folder in which plans and the builder's timings are kept; without it none are."""
+
+FORMAT = "derycc.plan/1"
+WORKSPACE_BYTES = 4 * 2**30
+"""Scratch memory that a tactic may ask for: the same for parts and wholes, so that what is chosen
+for a block is what is chosen for it in a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the builder is told; the same for every model of a target.
+
+    Attributes:
+        workspace_bytes: Scratch memory that a tactic may ask for.
+        level: How much it tries, 0 to 5.
+        timing_iterations: How often it times each tactic.
+        aux_streams: Further streams that branches may run on.
+        tf32: Whether float32 products may be computed with 10 bits of mantissa.
+        version_compatible: Whether later versions can load the plan.
+        refit: Whether its weights can be replaced.
+        capability: Of TensorRT-RTX: the GPU that it is built for, such as 89; None: the one here.
+    """
+
+    workspace_bytes: int = WORKSPACE_BYTES
+    level: int = 3
+    timing_iterations: int = 8
+    aux_streams: int = 0
+    tf32: bool = False
+    version_compatible: bool = False
+    refit: bool = False
+    capability: int | None = None
+
+
+def settings_of(target: Target) -> Settings:
+    """What a target's engines are built with."""
+    return Settings()
+
+
+def wants_half(target: Target) -> bool:
+    """Whether a target's networks are to run in float16: it is named, and float32 is not."""
+    return "fp16" in target.precisions and "fp32" not in target.precisions
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """A folder of plans."""
+
+    folder: Path
+
+    @classmethod
+    def here(cls, otherwise: Path) -> "Plans":
+        """The folder that is named; where none is, one that goes with its engine."""
+        named = os.environ.get(FOLDER)
+        return cls(Path(named) if named else otherwise)
+
+    def built(
+        self,
+        model: ExportedModel,
+        settings: Settings,
+        versions: Mapping[str, str],
+        process: TrtProcess,
+    ) -> Path:
+        """The plan of a model, built now unless it is there.
+
+        Raises:
+            Refusal, Lost: As `TrtProcess.ask`.
+        """
+        asked = {**asdict(settings), **_flags(model.onnx)}
+        names = {"model": _hash(model.onnx), "settings": asked, "versions": dict(versions)}
+        key = _hash(json.dumps(names, sort_keys=True).encode())[:32]
+        plan = self.folder / f"{key}.plan"
+        if plan.exists():
+            return plan
+        self.folder.mkdir(parents=True, exist_ok=True)
+        graph = self.folder / f"{key}.{os.getpid()}.onnx"
+        graph.write_bytes(model.onnx)
+        try:
+            found = process.ask(
+                "build",
+                onnx=str(graph),
+                plan=str(plan),
+                cache=str(self._timings(versions)),
+                settings=asked,
+            )
+        finally:
+            graph.unlink(missing_ok=True)
+        beside = {"format": FORMAT, **names, **found}
+        plan.with_suffix(".json").write_text(json.dumps(beside, indent=1), encoding="utf-8")
+        return plan
+
+    def _timings(self, versions: Mapping[str, str]) -> Path:
+        """The builder's timings: of one version, driver and GPU."""
+        key = _hash(json.dumps(dict(versions), sort_keys=True).encode())[:16]
+        return self.folder / f"timings-{key}.cache"
+
+
+def _flags(onnx: bytes) -> dict[str, bool]:
+    """What TensorRT 8.6 must be allowed to use: the precisions that are in the graph."""
+    graph = ModelProto.FromString(onnx).graph
+    kinds = {tensor.data_type for tensor in tensors(graph)}
+    kinds |= {value.type.tensor_type.elem_type for value in graph.value_info}
+    return {
+        "fp16": TensorProto.FLOAT16 in kinds,
+        "int8": any(node.op_type == "QuantizeLinear" for node in graph.node),
+    }
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
