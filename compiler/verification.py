@@ -7,11 +7,13 @@ import numpy as np
 
 from backends.backend import Engine
 from backends.deviation import cosines
+from backends.registry import get_backend
 from compiler.answers import Logits, answer, engine_answers, inputs_of
 from compiler.design import DesignedNetwork
 from compiler.images import ImageSet
 from compiler.judged import INT8_COSINE_GATE
 from compiler.precisions import FLOAT, INT8
+from targets.target import Target
 
 IMAGES = 64
 """Photographs that an engine is compared on, where there are so many."""
@@ -43,6 +45,12 @@ GATES = {
     for gate in (FP32, Gate("fp16", 0.999, 0.99, 2e-2), Gate(INT8, INT8_COSINE_GATE, None, 0.14))
 }
 """By precision. An int8 engine must besides keep its score: `Verification.max_drop`."""
+
+
+def gate_on(target: Target) -> Gate:
+    """The gate of networks that are float, on a target that may run them in another precision."""
+    return GATES[get_backend(target.backend).precision(target)]
+
 
 COSINE_GATE = FP32.cosine
 """Least cosine between an engine's and the network's logits, fp32."""

@@ -18,7 +18,7 @@ from compiler.scored_search import ScoredSearch
 from compiler.scores import QUALITY, Choice, ScoredBench, check_score
 from compiler.searched import Searched
 from compiler.trial import Trial, ranked
-from compiler.verification import IMAGES, Verification, verify
+from compiler.verification import IMAGES, Verification, gate_on, verify
 from compiler.workbench import Workbench
 from derycc.also import Also
 from derycc.int8_gate import verified_int8
@@ -303,7 +303,7 @@ def verified(candidate: Candidate, bench: Workbench) -> Verification:
     images = bench.photographs.verifying(IMAGES, has_int8(design))
     bench.progress.start(f"verifying the engine against torch on {bench.target}", None)
     with get_backend(bench.target.backend).compile(candidate.model, bench.target) as engine:
-        verification = verify(network, engine, images)
+        verification = verify(network, engine, images, gate_on(bench.target))
     bench.progress.finish()
     if has_int8(design):
         return verified_int8(verification, design, bench)

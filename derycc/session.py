@@ -1,5 +1,6 @@
 """A session: from the options of a command to a workbench."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from backends.trt_plans import FOLDER as PLANS
 from compiler.candidates import Photographs
 from compiler.fetch import fetch_images
 from compiler.images import ImageSet, load_images
@@ -21,6 +23,7 @@ from profilers.protocol import Protocol
 from profilers.selection import Limit
 from profilers.store import CostStore
 from profilers.store_copy import snapshot
+from profilers.surroundings import capture
 from targets.errors import UsageError, WorkspaceError
 from targets.scratch import scratch_folder
 from targets.target import Target, get_target
@@ -104,11 +107,14 @@ def open_workbench(
         UsageError: an option names something that is not there.
         ZooError, DataError: weights or images cannot be used.
         WorkspaceError: the home folder cannot be written.
+        TargetUnavailableError: a target cannot be used here.
     """
     target, *elsewhere = _targets(options)
     target = with_precision(target, options.precision, options.also)
     if not dry or options.home.exists():
         make_home(options.home)
+    for one in (target, *elsewhere):
+        capture(one)  # refused now, and not when everything has been fetched and cut
     zoo = zoo or open_zoo(options.home, options.zoo, progress)
     own = tuple(sorted({model.preprocessing.input_size for model in zoo}))
     wanted = not dry or options.data is not None or options.judge_data is not None
@@ -164,6 +170,8 @@ def make_home(home: Path) -> None:
             f"Cannot make the workspace folder {home}: {error.strerror}. Name another with --home "
             "or the DERYCC_HOME variable."
         ) from error
+    # Backends know no home; those that build engines keep them where this says.
+    os.environ.setdefault(PLANS, str(home.resolve() / "cache" / "plans"))
 
 
 def home_of(build: Path, asked: Path) -> Path:

@@ -1,9 +1,10 @@
 """`TargetDiagnosis`: whether a target can be used on this machine, and what makes it noisy."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from backends.registry import get_backend
+from backends.trt_doctor import Step, climb
 from targets.errors import DeryccError, TargetUnavailableError
 from targets.facts import Facts
 from targets.power import mode_problem
@@ -13,6 +14,7 @@ from targets.target import Target
 BUSY_LOAD = 0.5
 """Processes running beside derycc, on average, from which timings are disturbed."""
 
+_TENSORRT = "trt"
 _STAND_IN = "reference"
 """The backend whose clock is computed: cores, clocks and load do not matter to it."""
 
@@ -25,11 +27,13 @@ class TargetDiagnosis:
         target: The target, with its settings on this machine.
         problems: What keeps it from being used here and what to do, one paragraph each.
         remarks: What makes it slow or its timings noisy; it can be used all the same.
+        steps: What its runtime stands on, from below, to the first step that fails.
     """
 
     target: Target
     problems: tuple[str, ...]
     remarks: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -48,6 +52,7 @@ class TargetDiagnosis:
             f"{'target':<18}{self.target}",
             *setting_lines(self.target),
             "",
+            *map(_step_line, self.steps),
             *(f"problem: {text}" for text in self.problems),
             *(f"remark: {text}" for text in self.remarks),
             f"The target {str(self.target)!r} {verdict}.",
@@ -61,6 +66,7 @@ class TargetDiagnosis:
             "usable": self.usable,
             "problems": self.problems,
             "remarks": self.remarks,
+            "steps": [{**asdict(step), "passed": step.passed} for step in self.steps],
         }
 
 
@@ -79,13 +85,21 @@ def examine(target: Target, facts: Facts) -> TargetDiagnosis:
         target: The target that is asked about.
         facts: Of this machine.
     """
-    problems = [*_backend_problems(target.backend), *_mode_problems(target, facts)]
+    steps = tuple(climb()) if target.backend == _TENSORRT else ()
+    failed = [f"{step.name}: {step.problem}. {step.fix}" for step in steps if not step.passed]
+    problems = [*failed, *_mode_problems(target, facts)]
+    if not steps:
+        problems += _backend_problems(target.backend)
     remarks: list[str] = []
     if target.backend != _STAND_IN:
         problems += [*_thread_problems(target, facts), *_affinity_problems(target, facts)]
         remarks += [*_precision_remarks(target, facts), *_core_remarks(target, facts)]
         remarks += _clock_remarks(facts)
-    return TargetDiagnosis(target, tuple(problems), tuple(remarks))
+    return TargetDiagnosis(target, tuple(problems), tuple(remarks), steps)
+
+
+def _step_line(step: Step) -> str:
+    return f"{step.name:<18}{step.found or 'FAILED'}"
 
 
 def _backend_problems(name: str) -> list[str]:

@@ -72,7 +72,7 @@ class Environment:
             system=platform.system(),
             architecture=platform.machine(),
             backend=backend.name,
-            versions=tuple(sorted(backend.versions().items())),
+            versions=tuple(sorted({**backend.versions(), **_precision(target, backend)}.items())),
             target=str(target),
             threads=target.threads,
             spinning=target.spinning,
@@ -124,6 +124,12 @@ class Environment:
 
     def _binding(self) -> dict[str, object]:
         return {name: value for name, value in asdict(self).items() if name not in _INFORMATIVE}
+
+
+def _precision(target: Target, backend: Backend) -> dict[str, str]:
+    """What graphs are converted to: nothing else tells it. In fp32 they are what they say."""
+    precision = backend.precision(target)
+    return {} if precision == "fp32" else {"precision": precision}
 
 
 def _show(value: object) -> str:

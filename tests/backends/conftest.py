@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from backends.backend import Array
 from backends.model import ExportedModel
 from backends.trt import close_processes
+from backends.trt_plans import FOLDER
 from backends.trt_process import PYTHON
 from backends.trt_worker.runtime import MODULES
 
@@ -125,6 +126,7 @@ def trt_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     script = tmp_path / "python-with-tensorrt"
     prepared = f"sys.path.insert(0, {str(STAND_IN)!r})\nimport libraries; libraries.install()\n"
     monkeypatch.setenv(PYTHON, interpreter(script, prepared))
+    monkeypatch.delenv(FOLDER, raising=False)  # a command that ran in this process has set it
     yield script
     close_processes()
 

@@ -47,7 +47,10 @@ def test_an_unknown_target_is_named_with_the_nearest(workshop: "Workshop") -> No
     result = workshop.run("profile", "--target", "cpuu")
 
     message = workshop.refusal(result, 2)
-    assert message == "Unknown target 'cpuu'. Did you mean 'cpu'? Known: cpu, reference."
+    assert (
+        message
+        == "Unknown target 'cpuu'. Did you mean 'cpu' or 'cuda'? Known: cpu, cuda, reference."
+    )
 
 
 def test_an_unknown_zoo_file_is_named(workshop: "Workshop", tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_process_prints_json_alone(workshop: "Workshop", tmp_path: Path) -> No
     done = workshop.process("targets", "list", "--json", cwd=tmp_path)
 
     assert done.returncode == 0
-    assert [target["name"] for target in json.loads(done.stdout)] == ["cpu", "reference"]
+    assert [target["name"] for target in json.loads(done.stdout)] == ["cpu", "cuda", "reference"]
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
 

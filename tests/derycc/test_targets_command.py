@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from backends.model import ExportedModel
+from backends.trt_process import PYTHON
 from derycc.app import app
 from derycc.doctor import diagnose
 from profilers.profile import profile
@@ -20,6 +22,9 @@ from targets.accelerators import Jetson
 from targets.facts import Facts
 from targets.target import get_target
 from targets.target_file import TargetFile, read_target_file
+
+if TYPE_CHECKING:
+    from tests.derycc.conftest import Workshop
 
 BOX = TargetFile("box", "reference", threads=2, spinning=False, description="A box")
 
@@ -68,7 +73,7 @@ def test_targets_are_listed_with_what_is_missing(folder: Path) -> None:
 
     listed = json.loads(said("targets", "list", "--json"))
 
-    assert [row["name"] for row in listed] == ["box", "cpu", "gpu", "reference", "torn"]
+    assert [row["name"] for row in listed] == ["box", "cpu", "cuda", "gpu", "reference", "torn"]
     assert listed[0] == {
         "name": "box",
         "source": "user",
@@ -84,6 +89,7 @@ def test_targets_are_listed_with_what_is_missing(folder: Path) -> None:
         "ready": True,
         "problems": [],
     }
+    del listed[2]  # whether it is ready depends on the machine
     assert [row["ready"] for row in listed] == [True, True, False, True, False]
     assert "Unknown backend 'trtt'." in listed[2]["problems"][0]
     assert "it is not TOML" in listed[4]["problems"][0]
@@ -365,3 +371,17 @@ def test_a_target_of_a_file_is_measured_in_a_child_process(
     assert cost.median_us > 0
     assert table.environment.target == f"{tmp_path / 'elsewhere.toml'}:threads=1"
     assert table.environment.fingerprint == named.environment.fingerprint
+
+
+@pytest.mark.parametrize("command", [("profile",), ("build", "--latency", "1ms"), ("sweep",)])
+def test_a_target_that_cannot_be_used_is_refused_before_any_work(
+    command: tuple[str, ...], workshop: "Workshop", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PYTHON, "/nowhere/python")
+
+    result = workshop.run(*command, "--target", "cuda", home=tmp_path / "home")
+
+    said = workshop.refusal(result, 6)
+    assert "TensorRT cannot be used by /nowhere/python: " in said
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "home" / "zoo").exists()
