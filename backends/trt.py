@@ -16,6 +16,7 @@ import numpy as np
 from backends.backend import Array, Backend, Engine
 from backends.half import in_half
 from backends.model import ExportedModel
+from backends.trt_layers import Layer, precisions, read_layers
 from backends.trt_plans import Plans, Settings, settings_of, wants_half
 from backends.trt_process import PYTHON, Lost, Refusal, TrtProcess, interpreter
 from backends.trt_versions import known_fault
@@ -115,11 +116,11 @@ class TrtEngine(Engine):
         self._number = int(loaded["engine"])
         self.facts: dict[str, Any] = loaded
         self.seen: dict[str, Any] = {}
+        plans.prove(plan, lambda: precisions(self.layers()))
 
-    def layers(self) -> dict[str, Any]:
-        """What the engine says of its layers; as TensorRT's inspector writes it."""
-        found: dict[str, Any] = self._asked("inspect")["layers"]
-        return found
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that the engine tells of: nodes, precisions, tensors."""
+        return read_layers(self._asked("inspect")["layers"])
 
     def layer_times(self, inputs: Mapping[str, Array], runs: int) -> dict[str, list[float]]:
         """Milliseconds of every layer in each of some runs; profiling adds to them."""

@@ -8,7 +8,7 @@ TensorRT's own bytes, which trtexec loads too.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -106,14 +106,32 @@ class Plans:
             )
         finally:
             graph.unlink(missing_ok=True)
-        beside = {"format": FORMAT, **names, **found}
-        plan.with_suffix(".json").write_text(json.dumps(beside, indent=1), encoding="utf-8")
+        _write(plan.with_suffix(".json"), {"format": FORMAT, **names, **found})
         return plan
+
+    def prove(self, plan: Path, told: Callable[[], Mapping[str, float]]) -> None:
+        """Notes beside a plan in which precisions its engine runs, unless that is known.
+
+        Args:
+            plan: That was loaded.
+            told: Tells the share of layers in each precision, as the engine's inspector does.
+        """
+        beside = plan.with_suffix(".json")
+        content = json.loads(beside.read_text(encoding="utf-8"))
+        if "precisions" not in content:
+            _write(beside, {**content, "precisions": told()})
 
     def _timings(self, versions: Mapping[str, str]) -> Path:
         """The builder's timings: of one version, driver and GPU."""
         key = _hash(json.dumps(dict(versions), sort_keys=True).encode())[:16]
         return self.folder / f"timings-{key}.cache"
+
+
+def _write(path: Path, content: Mapping[str, object]) -> None:
+    """A file is there whole or not at all."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    part.replace(path)
 
 
 def _flags(onnx: bytes) -> dict[str, bool]:

@@ -1,5 +1,6 @@
 """TensorRT's worker on stand-ins of three versions: the same calls do, and faults are answers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -111,7 +112,10 @@ def test_a_worker_tells_layers_times_and_what_the_inspector_says(
         times = engine.layer_times(x, 3)
         latencies = engine.latencies(x, 4)
 
-    assert len(layers["Layers"]) == engine.facts["layers"] == 5
+    assert [layer.kind for layer in layers] == [
+        *("Conv", "BatchNormalization", "HardSwish", "Conv", "Add")
+    ]
+    assert engine.facts["layers"] == 5
     assert list(map(len, times.values())) == [3] * 5
     assert len(latencies) == 4 and min(latencies) > 0
 
@@ -172,6 +176,7 @@ def test_a_plan_is_built_once(
     assert [path.stat().st_mtime_ns for path in plans.glob("*.plan")] == [written]
     beside = first.with_suffix(".json").read_text()
     assert '"format": "derycc.plan/1"' in beside
+    assert json.loads(beside)["precisions"] == {"fp32": 1.0}
     assert [path.name for path in plans.glob("*.onnx")] == []
     assert [path.read_bytes() for path in plans.glob("*.cache")] == [b"timed;"]
 

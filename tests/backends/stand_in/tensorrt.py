@@ -403,8 +403,17 @@ class _Inspector(_Closed):
 
     def get_engine_information(self, form):
         assert form == LayerInformationFormat.JSON
+        kind = {"Format": "kLINEAR", "DataType": "Float"}
+        if _MAJOR < 11:
+            kind = {"Format/Datatype": "Row major linear FP32"}
         layers = [
-            {"Name": node.name, "LayerType": node.op_type, "Metadata": f"[ONNX Layer: {node.name}]"}
+            {
+                "Name": node.name,
+                "LayerType": node.op_type,
+                "Inputs": [{"Name": name, **kind} for name in node.input],
+                "Outputs": [{"Name": name, **kind} for name in node.output],
+                "Metadata": f"[ONNX Layer: {node.name or 'node_of_' + node.output[0]}]",
+            }
             for node in self._engine.proto.graph.node
         ]
         bindings = "Bindings" if _MAJOR < 11 else "I/O Tensors"
