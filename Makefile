@@ -22,7 +22,7 @@ help:
 	@echo "make test       make check, then all tests with branch coverage (ARGS=... goes to pytest)"
 	@echo "make fmt        format the code and repair what ruff can repair"
 	@echo "make bench      run the benchmarks of benchmarks/"
-	@echo "make gpu-check  run the tests that need an NVIDIA GPU with TensorRT"
+	@echo "make gpu-check  on a machine with an NVIDIA GPU and TensorRT: doctor, contract, profile, builds, prediction"
 	@echo "make clean      remove build products and caches; keeps $(VENV) and what was measured"
 
 # Two stamps: users wait for the runtime only, developers for both. Each is made again when its inputs change.
@@ -67,10 +67,7 @@ bench: $(DEV)
 	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 
 gpu-check: $(DEV)
-	@$(BIN)/python -c 'import pycuda.driver, tensorrt; pycuda.driver.init()' 2>/dev/null || { \
-		echo "make gpu-check needs an NVIDIA GPU with its driver, TensorRT 10 or newer and pycuda:"; \
-		echo "  $(BIN)/pip install -c constraints.txt -e '.[tensorrt]'"; exit 1; }
-	$(BIN)/python -m pytest -m 'cuda or tensorrt' --no-cov $(ARGS)
+	@$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache \

@@ -13,8 +13,8 @@ from backends.registry import get_backend, list_backends
 from targets.errors import UsageError
 from targets.target import Target, get_target
 
-BACKENDS = ("reference", "ort", "trt")
-"""TensorRT's worker runs on stand-ins for TensorRT and pycuda."""
+BACKENDS = ("reference", "ort", "trt", pytest.param("cuda", marks=pytest.mark.cuda))
+"""TensorRT's worker runs on stand-ins for TensorRT and pycuda, and where there is a GPU, on it."""
 X = {"x": np.array([[1, 1]], np.float32)}
 
 
@@ -22,7 +22,7 @@ X = {"x": np.array([[1, 1]], np.float32)}
 def backend(request: pytest.FixtureRequest) -> Backend:
     if request.param == "trt":
         request.getfixturevalue("trt_stand_in")
-    found = get_backend(request.param)
+    found = get_backend("trt" if request.param == "cuda" else request.param)
     reason = found.unavailable()
     if reason:
         pytest.skip(reason)
