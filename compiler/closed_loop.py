@@ -33,9 +33,9 @@ PATIENCE = 3
 
 _HOPE, _HOPES = 1.5, 3
 """How far above a limit the upper end of a donor may be that is tried all the same, and how many
-of these are looked at."""
+of these are looked at for each that is tried."""
 _GAIN = 1e-9
-_NO_TIME = ("time", "solver")
+_SPENT = ("time", "solver", "candidates")
 
 _EFFORT = Effort()
 
@@ -89,7 +89,7 @@ class ClosedLoop:
             stopped = self._stopped(limits, trials, answers[0], most)
             if stopped is None:
                 self._round(limits, answers, trials, most)
-            elif stopped in _NO_TIME or not self._try_hopeful(limits, trials, answers[0]):
+            elif stopped in _SPENT or not self._try_hopeful(limits, trials, most):
                 self._progress.finish()
                 return Searched(ranked(*trials), stopped)
 
@@ -146,7 +146,10 @@ class ClosedLoop:
 
     def _best(self, limits: Budget, trials: Sequence[Trial], most: int) -> Answers:
         problem = self.problem(limits)
-        forbid = [frozenset(trial.assembly.arcs) for trial in trials]
+        known = {arc.id for arc in problem.arcs}
+        # Under other limits there may be other arcs, and then no answer has those of a trial.
+        tried = (frozenset(trial.assembly.arcs) for trial in trials)
+        forbid = [arcs for arcs in tried if arcs <= known]
         answers: list[Assembly] = []
         while len(answers) < most:
             seconds = self._tries.solve_seconds
@@ -168,20 +171,26 @@ class ClosedLoop:
         alone = self._best(replace(limits, stitches=0), (), 1)
         return (*alone, *self._best(limits, (), 1)) if alone[0].found else alone
 
-    def _try_hopeful(self, limits: Budget, trials: list[Trial], promise: Assembly) -> bool:
+    def _try_hopeful(self, limits: Budget, trials: list[Trial], most: int) -> bool:
         """Try a better donor that would be within the limits but for its interval's upper end.
 
         Its quality is known, so that the measurement alone decides; whether it was noise that made
-        the interval wide shows then. False: there is none.
+        the interval wide shows then. False: there is none, or nothing left to try it with.
         """
         leader = _leader(trials)
+        if len(trials) >= most:
+            return False
+        tried = {trial.candidate.blueprint for trial in trials}
         for answer in self._tries.solve(trials, lambda: self._hopes(limits, trials), "hopeful"):
             latency = self._space.latency(answer.arcs, self._belief.here)
+            blueprint = self._space.blueprint(answer.arcs)
             least = -inf if leader is None else leader.quality
             near = latency.median_us <= (limits.latency_us or inf) < latency.upper_us
-            if near and (answer.objective or 0.0) > least + _GAIN:
-                donor = self._proven(answer, promise)
-                self._progress.update(len(trials), str(self._space.blueprint(answer.arcs)))
+            better = (answer.objective or 0.0) > least + _GAIN
+            if near and better and blueprint not in tried and self._tries.in_time(answer):
+                # What is proven of the others says nothing of one that they leave out.
+                donor = replace(answer, status="feasible", bound=None, gap=None)
+                self._progress.update(len(trials), str(blueprint))
                 turn = 1 + max(trial.round for trial in trials)
                 trials.append(self._tries.make(donor, limits, trials, turn))
                 return True

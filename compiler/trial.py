@@ -51,7 +51,8 @@ class Trial:
     @property
     def whole_donor(self) -> bool:
         """Whether it was tried as the donor to beat, not as the solver's answer."""
-        return self.order == 0 and self.assembly.status == "feasible"
+        stitched = self.candidate.blueprint.stitches
+        return self.order == 0 and not stitched and self.assembly.status == "feasible"
 
     @property
     def rank(self) -> tuple[bool, float, float, float]:

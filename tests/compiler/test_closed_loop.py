@@ -176,6 +176,15 @@ def test_a_better_donor_whose_interval_is_too_wide_is_measured(
     assert tried[0].order == len(found.trials) - 1
 
 
+@pytest.mark.parametrize("effort", [Effort(1), Effort(20, seconds=0.0001)])
+def test_a_hopeful_donor_is_not_measured_when_all_is_spent(toys: Toys, effort: Effort) -> None:
+    candidates = Pretended(by_stitches(0.7, 0.1), lambda _: 90.0)
+
+    loop_of(space_of(toys, wide_upper_us=110.0), candidates).search(Budget(latency_us=95.0), effort)
+
+    assert Blueprint.pure("wide", 16) not in candidates.made
+
+
 def test_a_donor_that_could_not_be_better_is_not_measured(toys: Toys) -> None:
     candidates = Pretended(by_stitches(0.5, 0.1), lambda _: 50.0)
     space = space_of(toys, wide=0.4, wide_upper_us=110.0)
