@@ -17,7 +17,7 @@ from backends.backend import Array, Backend, Engine
 from backends.half import in_half
 from backends.model import ExportedModel
 from backends.trt_layers import Layer, precisions, read_layers
-from backends.trt_plans import Plans, Settings, settings_of, wants_half
+from backends.trt_plans import Plans, unwritable, wants_half
 from backends.trt_process import PYTHON, Lost, Refusal, TrtProcess, interpreter
 from backends.trt_versions import known_fault
 from targets.errors import TargetUnavailableError, UsageError
@@ -49,15 +49,9 @@ class TrtBackend(Backend):
     def versions(self) -> dict[str, str]:
         """Of TensorRT and the driver; and the GPU, without which they say nothing."""
         try:
-            process = _process()
-            device = process.ask("device")
+            return _versions(_process())
         except (Refusal, Lost) as error:
             raise TargetUnavailableError(_absent(error)) from error
-        return {
-            "tensorrt": str(process.facts["tensorrt"]),
-            "driver": str(device.get("driver") or device["cuda_driver"]),
-            "gpu": str(device["gpu"]),
-        }
 
     def precision(self, target: Target) -> str:
         """Float16 where a target names it, and not float32."""
@@ -65,9 +59,9 @@ class TrtBackend(Backend):
 
     def compile(self, model: ExportedModel, target: Target) -> Engine:
         """Builds a plan, unless there is one, and loads it on the GPU."""
-        settings, graph = settings_of(target), in_half(model) if wants_half(target) else model
+        graph = in_half(model) if wants_half(target) else model
         try:
-            return TrtEngine(model, graph, _process(), settings, self.versions())
+            return TrtEngine(model, graph, _process())
         except Refusal as error:
             if error.kind in _ABSENT:
                 raise TargetUnavailableError(_absent(error)) from error
@@ -82,87 +76,89 @@ class TrtBackend(Backend):
 class TrtEngine(Engine):
     """A plan on the GPU, in the process."""
 
-    def __init__(
-        self,
-        model: ExportedModel,
-        graph: ExportedModel,
-        process: TrtProcess,
-        settings: Settings,
-        versions: Mapping[str, str],
-    ) -> None:
+    def __init__(self, model: ExportedModel, graph: ExportedModel, process: TrtProcess) -> None:
         """Builds or finds the plan, and loads it.
 
         Args:
             model: What it is asked by: names, shapes and types of inputs and outputs.
             graph: What is built: the same in the precision that it is to run in.
             process: That builds, loads and runs it.
-            settings: Of the builder.
-            versions: That a plan belongs to.
 
         Raises:
             Refusal, Lost: As `TrtProcess.ask`.
+            WorkspaceError: A file cannot be written.
         """
         begun = perf_counter()
         self._process = process
         self._folder = tempfile.TemporaryDirectory(prefix="derycc-trt-")
         try:
             plans = Plans.here(Path(self._folder.name))
-            plan = plans.built(graph, settings, versions, process)
-            loaded = process.ask("load", plan=str(plan))
-        except (Refusal, Lost):
+            plan, loaded = _loaded(plans, graph, process)
+            self._number = int(loaded["engine"])
+            plans.prove(plan, lambda: precisions(read_layers(self._inspected())))
+        except BaseException:
             self._folder.cleanup()
             raise
         super().__init__(model, perf_counter() - begun)
-        self._number = int(loaded["engine"])
         self.facts: dict[str, Any] = loaded
         self.seen: dict[str, Any] = {}
-        plans.prove(plan, lambda: precisions(self.layers()))
 
     def layers(self) -> tuple[Layer, ...]:
         """The layers that the engine tells of: nodes, precisions, tensors."""
-        return read_layers(self._asked("inspect")["layers"])
+        return read_layers(self._told("inspect")["layers"])
 
     def layer_times(self, inputs: Mapping[str, Array], runs: int) -> dict[str, list[float]]:
         """Milliseconds of every layer in each of some runs; profiling adds to them."""
         self._check(inputs)
-        found: dict[str, list[float]] = self._asked(
-            "layers", inputs=self._given(inputs), runs=runs
-        )["times"]
+        found: dict[str, list[float]] = self._told("layers", inputs=self._given(inputs), runs=runs)[
+            "times"
+        ]
         return found
 
     def latencies(self, inputs: Mapping[str, Array], count: int) -> list[float]:
         """Seconds of each of some inferences with copies to the GPU and back."""
         self._check(inputs)
-        found: list[float] = self._asked("latency", inputs=self._given(inputs), count=count)[
+        found: list[float] = self._told("latency", inputs=self._given(inputs), count=count)[
             "seconds"
         ]
         return found
 
     def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         outputs = Path(self._folder.name) / "outputs.npz"
-        told = self._asked("run", inputs=self._given(inputs), outputs=str(outputs))
+        told = self._told("run", inputs=self._given(inputs), outputs=str(outputs))
         with np.load(outputs, allow_pickle=False) as arrays:
             found = {name: arrays[f"arr_{i}"] for i, name in enumerate(told["names"])}
         return {spec.name: found[spec.name] for spec in self._model.outputs}
 
     def _time(self, inputs: Mapping[str, Array], repeats: int) -> float:
-        told = self._asked("time", inputs=self._given(inputs), repeats=repeats, mode="hot")
+        told = self._told("time", inputs=self._given(inputs), repeats=repeats, mode="hot")
         self.seen = told
         return float(told["seconds"])
 
     def _close(self) -> None:
-        if self._process.alive:
-            self._asked("unload")
-        self._folder.cleanup()
+        try:
+            if self._process.alive:
+                self._process.ask("unload", engine=self._number)
+        except (Refusal, Lost):
+            pass  # the next engine gets another process where this one is lost
+        finally:
+            self._folder.cleanup()
+
+    def _inspected(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._process.ask("inspect", engine=self._number)["layers"]
+        return found
 
     def _given(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         """The inputs as a file."""
         file = Path(self._folder.name) / "inputs.npz"
-        # By position: a tensor's name may be one that savez keeps for itself.
-        np.savez(file, *map(np.ascontiguousarray, inputs.values()))
+        try:
+            # By position: a tensor's name may be one that savez keeps for itself.
+            np.savez(file, *map(np.ascontiguousarray, inputs.values()))
+        except OSError as error:
+            raise unwritable(file, error) from error
         return {"file": str(file), "names": list(inputs)}
 
-    def _asked(self, do: str, **words: Any) -> dict[str, Any]:
+    def _told(self, do: str, **words: Any) -> dict[str, Any]:
         try:
             return self._process.ask(do, engine=self._number, **words)
         except (Refusal, Lost) as error:
@@ -195,12 +191,42 @@ def close_processes() -> None:
         _processes.popitem()[1].close()
 
 
+def _loaded(plans: Plans, graph: ExportedModel, process: TrtProcess) -> tuple[Path, dict[str, Any]]:
+    """A model's plan on the GPU; one that was damaged since it was built is built once more."""
+    versions = _versions(process)
+    plan = plans.built(graph, versions, process)
+    try:
+        return plan, process.ask("load", plan=str(plan))
+    except Refusal as error:
+        if error.kind != "plan":
+            raise
+    plan.unlink(missing_ok=True)
+    plan = plans.built(graph, versions, process)
+    return plan, process.ask("load", plan=str(plan))
+
+
+def _versions(process: TrtProcess) -> dict[str, str]:
+    device = process.ask("device")
+    return {
+        "tensorrt": str(process.facts["tensorrt"]),
+        "driver": str(device.get("driver") or device["cuda_driver"]),
+        "gpu": str(device["gpu"]),
+    }
+
+
+_WORDS = {
+    "parse": "it cannot read it ({}). Export it with operators that this version supports.",
+    "build": "it cannot build an engine of it ({}). Export it with operators that this version "
+    "supports.",
+    "disk": "a file cannot be read or written ({}). Free space, or name another home folder.",
+}
+"""What is said of a model by what is wrong."""
+
+
 def _unloadable(model: ExportedModel, error: Refusal) -> UsageError:
-    what = "read" if error.kind == "parse" else "build an engine of"
-    return UsageError(
-        f"TensorRT cannot load the model {model.name!r}: it cannot {what} it "
-        f"({str(error)[:600]}). Export it with operators that this version supports."
-    )
+    said = str(error)[:600].rstrip(".")
+    words = _WORDS.get(error.kind, "{}. Try another version of TensorRT, or leave it out.")
+    return UsageError(f"TensorRT cannot load the model {model.name!r}: {words.format(said)}")
 
 
 def _absent(error: Refusal | Lost) -> str:
@@ -213,7 +239,7 @@ def _absent(error: Refusal | Lost) -> str:
             f"name one that has them in {PYTHON}."
         ),
         "device": "Check the GPU and its driver with nvidia-smi.",
-        "memory": "End other programs on the GPU.",
+        "memory": "End other programs on the GPU, or use a smaller network.",
     }
     ended = f"Run derycc doctor, and check the interpreter that {PYTHON} names."
     return f"TensorRT cannot be used by {interpreter()}: {said}. {todo.get(kind, ended)}"

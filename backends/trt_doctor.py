@@ -4,6 +4,7 @@ A step needs those below it: the first that fails is what is to be mended, and i
 Nothing is loaded into this process, so that nothing can end it.
 """
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from backends.trt_plans import Settings
-from backends.trt_process import PYTHON, Lost, Refusal, TrtProcess, interpreter
+from backends.trt_process import PYTHON, Lost, Refusal, TrtProcess, environ, interpreter
 from backends.trt_versions import known_fault
 
 _SECONDS = 60
@@ -31,12 +32,14 @@ class Step:
         found: What was found; empty where it failed.
         problem: Why it failed; empty where it did not.
         fix: What to do then.
+        needed: Whether engines cannot be run without it; else only their times are worse.
     """
 
     name: str
     found: str
     problem: str = ""
     fix: str = ""
+    needed: bool = True
 
     @property
     def passed(self) -> bool:
@@ -45,14 +48,16 @@ class Step:
 
 
 def climb() -> Iterator[Step]:
-    """The steps from the interpreter up, until one fails."""
+    """The steps from the interpreter up, until one fails that is needed."""
     python = interpreter()
     for name, look, fix in _STEPS:
+        needed = name not in _WORTH_HAVING
         try:
-            yield Step(name, look(python))
+            yield Step(name, look(python), needed=needed)
         except (Refusal, Lost, _Failed) as error:
-            yield Step(name, "", str(error).rstrip("."), fix)
-            return
+            yield Step(name, "", str(error).rstrip("."), fix, needed)
+            if needed:
+                return
 
 
 class _Failed(Exception):
@@ -61,6 +66,8 @@ class _Failed(Exception):
 
 def _python(python: str) -> str:
     version = _said(python, "import sys; print('%d.%d.%d' % sys.version_info[:3])")
+    if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", version):
+        raise _Failed(f"{python} is no Python: asked for its version, it said {version!r:.60}")
     numbers = tuple(int(part) for part in version.split(".")[:2])
     if not _OLDEST <= numbers <= _NEWEST:
         raise _Failed(f"{python} is Python {version}; the worker runs on 3.8 to 3.13")
@@ -75,11 +82,13 @@ def _said(python: str, text: str) -> str:
     """What one line of Python prints in a process of its own."""
     try:
         done = subprocess.run(
-            [python, "-I", "-c", text],
+            # What is in the working folder is not imported.
+            [python, "-s", "-c", f"import sys; sys.path[:] = filter(None, sys.path); {text}"],
             capture_output=True,
             text=True,
             timeout=_SECONDS,
             check=False,
+            env=environ(),
         )
     except OSError as error:
         raise _Failed(f"{python} cannot be started: {error.strerror}") from error
@@ -140,11 +149,12 @@ def _watched(python: str) -> str:
 
 
 _REPEATS = 64
+_WORTH_HAVING = ("CUDA graph", "NVML")
+"""Steps without which engines run, and are timed worse."""
 
 
 def _tried(python: str) -> dict[str, Any]:
     """Builds, runs and times a convolution in a process of its own."""
-    process = TrtProcess(python)
     x = np.linspace(-1, 1, 4 * 8 * 8, dtype=np.float32).reshape(1, 4, 8, 8)
     with tempfile.TemporaryDirectory(prefix="derycc-trt-") as name:
         folder = Path(name)
@@ -152,6 +162,7 @@ def _tried(python: str) -> dict[str, Any]:
         np.savez(folder / "x.npz", x)
         given = {"file": str(folder / "x.npz"), "names": ["x"]}
         settings = {**asdict(Settings()), "fp16": False, "int8": False}
+        process = TrtProcess(python)
         try:
             built = process.ask(
                 "build",
@@ -214,6 +225,6 @@ _STEPS: tuple[tuple[str, Callable[[str], str], str], ...] = (
     ),
     ("GPU", _device, "Check the GPU and its driver with nvidia-smi."),
     ("engine", _engine, "TensorRT does not work with this GPU and driver: see its support matrix."),
-    ("CUDA graph", _graph, "Use a driver of CUDA 11.1 or newer."),
-    ("NVML", _watched, "End other programs on the GPU, and install NVML with the driver."),
+    ("CUDA graph", _graph, "Times will have the launches of the host in them. Use a newer driver."),
+    ("NVML", _watched, "End other programs on the GPU; NVML comes with its driver."),
 )

@@ -9,14 +9,17 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from onnx import ModelProto, TensorProto
 
 from backends.identity import tensors
 from backends.model import ExportedModel
 from backends.trt_process import TrtProcess
+from targets.errors import WorkspaceError
 from targets.target import Target
 
 FOLDER = "DERYCC_PLANS"
@@ -53,11 +56,6 @@ class Settings:
     capability: int | None = None
 
 
-def settings_of(target: Target) -> Settings:
-    """What a target's engines are built with."""
-    return Settings()
-
-
 def wants_half(target: Target) -> bool:
     """Whether a target's networks are to run in float16: it is named, and float32 is not."""
     return "fp16" in target.precisions and "fp32" not in target.precisions
@@ -75,28 +73,23 @@ class Plans:
         named = os.environ.get(FOLDER)
         return cls(Path(named) if named else otherwise)
 
-    def built(
-        self,
-        model: ExportedModel,
-        settings: Settings,
-        versions: Mapping[str, str],
-        process: TrtProcess,
-    ) -> Path:
-        """The plan of a model, built now unless it is there.
+    def built(self, model: ExportedModel, versions: Mapping[str, str], process: TrtProcess) -> Path:
+        """The plan of a model, built now unless it is there as it was built.
 
         Raises:
             Refusal, Lost: As `TrtProcess.ask`.
+            WorkspaceError: The folder cannot be written.
         """
-        asked = {**asdict(settings), **_flags(model.onnx)}
+        asked = {**asdict(Settings()), **_flags(model.onnx)}
         names = {"model": _hash(model.onnx), "settings": asked, "versions": dict(versions)}
         key = _hash(json.dumps(names, sort_keys=True).encode())[:32]
         plan = self.folder / f"{key}.plan"
-        if plan.exists():
+        if _sound(plan):
             return plan
-        self.folder.mkdir(parents=True, exist_ok=True)
         graph = self.folder / f"{key}.{os.getpid()}.onnx"
-        graph.write_bytes(model.onnx)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            graph.write_bytes(model.onnx)
             found = process.ask(
                 "build",
                 onnx=str(graph),
@@ -104,9 +97,13 @@ class Plans:
                 cache=str(self._timings(versions)),
                 settings=asked,
             )
+            about = {"format": FORMAT, "sha256": _hash(plan.read_bytes()), **names, **found}
+            _write(plan.with_suffix(".json"), about)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
         finally:
-            graph.unlink(missing_ok=True)
-        _write(plan.with_suffix(".json"), {"format": FORMAT, **names, **found})
+            with suppress(OSError):
+                graph.unlink(missing_ok=True)
         return plan
 
     def prove(self, plan: Path, told: Callable[[], Mapping[str, float]]) -> None:
@@ -116,15 +113,43 @@ class Plans:
             plan: That was loaded.
             told: Tells the share of layers in each precision, as the engine's inspector does.
         """
-        beside = plan.with_suffix(".json")
-        content = json.loads(beside.read_text(encoding="utf-8"))
-        if "precisions" not in content:
-            _write(beside, {**content, "precisions": told()})
+        content = _beside(plan)
+        if "precisions" in content:
+            return
+        try:
+            _write(plan.with_suffix(".json"), {**content, "precisions": told()})
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
 
     def _timings(self, versions: Mapping[str, str]) -> Path:
         """The builder's timings: of one version, driver and GPU."""
         key = _hash(json.dumps(dict(versions), sort_keys=True).encode())[:16]
         return self.folder / f"timings-{key}.cache"
+
+
+def unwritable(path: Path, error: OSError) -> WorkspaceError:
+    """What to raise where a file of an engine cannot be written."""
+    return WorkspaceError(
+        f"Cannot write {path}: {error.strerror or error}. Free space, or name another folder for "
+        f"engines in {FOLDER}."
+    )
+
+
+def _sound(plan: Path) -> bool:
+    """Whether a plan is there as it was built."""
+    try:
+        return bool(_beside(plan)["sha256"] == _hash(plan.read_bytes()))
+    except (OSError, KeyError):
+        return False
+
+
+def _beside(plan: Path) -> dict[str, Any]:
+    """What was noted beside a plan; nothing where that cannot be read."""
+    try:
+        content = json.loads(plan.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:

@@ -21,8 +21,9 @@ from backends.trt_worker.framing import PROTOCOL, FrameError, read_frame, write_
 PYTHON = "DERYCC_TRT_PYTHON"
 """Names the interpreter that has TensorRT, where it is not the one that runs derycc."""
 
-SECONDS = {"hello": 120.0, "device": 60.0, "build": 1800.0, "load": 300.0}
-"""How long the process may take for something before it is taken for hung."""
+SECONDS = {"hello": 120.0, "device": 60.0, "build": 540.0, "load": 300.0}
+"""How long the process may take for something before it is taken for hung; less than the profiler
+waits for a model, so that what is told is what was asked, and not that it was waited for."""
 _OTHERWISE_S = 120.0
 _GRACE_S = 5.0
 _LINES = 3
@@ -53,6 +54,18 @@ def interpreter() -> str:
     return os.environ.get(PYTHON) or sys.executable
 
 
+def environ() -> dict[str, str]:
+    """Of the interpreter that has TensorRT: ours, without the way to derycc's own packages.
+
+    A launcher may set PYTHONPATH itself, or the user may have: that is left as it is.
+    """
+    root = str(_WORKER.parents[1])
+    parts = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = os.pathsep.join(part for part in parts if part and os.path.realpath(part) != root)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**kept, "PYTHONPATH": path} if path else kept
+
+
 class TrtProcess:
     """One process; it is ended with the last reference, with `close`, or by what it cannot bear."""
 
@@ -73,10 +86,11 @@ class TrtProcess:
         self._answers: Queue[dict[str, Any] | FrameError | None] = Queue()
         try:
             self._process = subprocess.Popen(
-                [python, "-I", "-B", str(_WORKER), str(os.getpid())],
+                [python, "-s", "-B", str(_WORKER)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
+                env=environ(),
             )
         except OSError as error:
             self._errors.close()
@@ -105,7 +119,12 @@ class TrtProcess:
             write_frame(stdin, asked)
         except (OSError, ValueError) as error:
             raise self._lost(do) from error
-        answer = self._next(do)
+        try:
+            answer = self._next(do)
+        except KeyboardInterrupt:
+            # It works on, and what it answers would be taken for the answer to something else.
+            self._lost(do, "it was interrupted")
+            raise
         if answer.get("id") != self._asked:
             raise self._lost(do, "it answered to something else")
         return _outcome(answer, self, do)
@@ -202,6 +221,8 @@ def _outcome(answer: dict[str, Any], process: TrtProcess, do: str) -> dict[str, 
     if isinstance(outcome, dict):
         return outcome
     if isinstance(error, dict):
+        if error.get("kind") == "lost":
+            raise process.lost(do, f"the GPU is of no use to it any more ({error.get('message')})")
         log = tuple(map(str, error.get("log") or ()))
         raise Refusal(str(error.get("kind")), str(error.get("message")), log)
     raise process.lost(do, f"what it answered says nothing: {answer!r:.80}")

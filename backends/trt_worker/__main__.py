@@ -1,4 +1,4 @@
-"""`python -I -B backends/trt_worker`: makes this folder importable under its name, and serves.
+"""`python -s -B backends/trt_worker`: makes this folder importable under its name, and serves.
 
 The folder that derycc lies in does not become importable: what is beside it there was installed
 for another interpreter. Nor is anything of derycc run but this folder.
@@ -14,7 +14,10 @@ NAMES = ("backends", "derycc.backends")
 
 def main() -> int:
     """Serves until the pipe is closed."""
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    own = os.path.dirname(os.path.abspath(__file__))
+    # Python puts it first, where modules of others would be looked for in it.
+    sys.path[:] = [path for path in sys.path if path != own]
+    folder = os.path.dirname(own)
     _name("derycc", [])
     for name in NAMES:
         _name(name, [folder])

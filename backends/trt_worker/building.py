@@ -9,7 +9,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from backends.trt_worker.faults import Fault
-from backends.trt_worker.runtime import Runtime
+from backends.trt_worker.runtime import Runtime, word
 
 _CACHE_KEPT = 2**30
 
@@ -37,6 +37,8 @@ def build(runtime: Runtime, asked: Dict[str, Any]) -> Dict[str, Any]:
     network = builder.create_network(_network_flags(runtime))
     # The parser must live as long as the network that it has read.
     parser = _parsed(runtime, network, asked["onnx"])
+    if asked["settings"]["fp16"] and not runtime.strongly_typed:
+        _hold_types(network)
     layers = [_layer(network.get_layer(i)) for i in range(network.num_layers)]
     config = builder.create_builder_config()
     _configure(runtime, config, asked["settings"])
@@ -44,10 +46,10 @@ def build(runtime: Runtime, asked: Dict[str, Any]) -> Dict[str, Any]:
     cached = _use_cache(config, asked.get("cache"))
     content = _plan(runtime, builder, network, config)
     write_whole(asked["plan"], content)
-    _keep_cache(config, asked.get("cache"))
+    _keep_cache(config, asked.get("cache"), cached)
     del parser
     seconds, log = time.perf_counter() - begun, list(runtime.lines)
-    about = {"seconds": seconds, "bytes": len(content), "cached": cached}
+    about = {"seconds": seconds, "bytes": len(content), "cached": len(cached)}
     return {**about, "layers": layers, "log": log}
 
 
@@ -80,13 +82,28 @@ def _parser_error(error: Any) -> str:
     name = error.node_name() if hasattr(error, "node_name") else ""
     operator = error.node_operator() if hasattr(error, "node_operator") else ""
     where = f" (node {name!r}, operator {operator})" if name or operator else ""
-    return f"{str(error.code()).rpartition('.')[2]}: {' '.join(error.desc().split())}{where}"
+    return f"{word(error.code())}: {' '.join(error.desc().split())}{where}"
+
+
+def _hold_types(network: Any) -> None:
+    """Has every layer compute in the type that the graph gives it.
+
+    TensorRT 8 runs what is float32 in float16 where it may, and obeys only what a layer demands.
+    """
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        kinds = [layer.get_output(i).dtype for i in range(layer.num_outputs)]
+        floats = [kind for kind in kinds if word(kind) in ("FLOAT", "HALF")]
+        if floats and len(floats) == len(kinds):
+            layer.precision = floats[0]
+            for i, kind in enumerate(kinds):
+                layer.set_output_type(i, kind)
 
 
 def _layer(layer: Any) -> Dict[str, Any]:
     return {
         "name": layer.name,
-        "type": str(layer.type).rpartition(".")[2],
+        "type": word(layer.type),
         "metadata": getattr(layer, "metadata", ""),
         "precision": _precisions(layer),
     }
@@ -95,7 +112,7 @@ def _layer(layer: Any) -> Dict[str, Any]:
 def _precisions(layer: Any) -> List[str]:
     """Of its outputs."""
     outputs = (layer.get_output(i) for i in range(layer.num_outputs))
-    return [str(one.dtype).rpartition(".")[2] for one in outputs if one is not None]
+    return [word(one.dtype) for one in outputs if one is not None]
 
 
 def _configure(runtime: Runtime, config: Any, settings: Dict[str, Any]) -> None:
@@ -168,33 +185,43 @@ def _add_profiles(
         raise Fault("build", f"the shapes {asked} make no optimization profile")
 
 
-def _use_cache(config: Any, path: Optional[str]) -> int:
-    """Gives the builder what it timed before; how many bytes that are.
+def _use_cache(config: Any, path: Optional[str]) -> bytes:
+    """Gives the builder what it timed before, and returns that.
 
     A cache of another GPU or version is refused by TensorRT; it is begun anew then.
     """
+    content = b"" if path is None else _content(path)
     if path is None:
-        return 0
-    content = b""
-    if os.path.exists(path) and os.path.getsize(path) <= _CACHE_KEPT:
-        with open(path, "rb") as file:
-            content = file.read()
+        return content
     cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, False):
-        content = b""
-        cache = config.create_timing_cache(content)
+        cache = config.create_timing_cache(b"")
         if cache is not None:
             config.set_timing_cache(cache, False)
-    return len(content)
+    return content
 
 
-def _keep_cache(config: Any, path: Optional[str]) -> None:
+def _keep_cache(config: Any, path: Optional[str], loaded: bytes) -> None:
+    """Writes the builder's timings, with what others have written since they were `loaded`."""
     cache = config.get_timing_cache() if path is not None else None
     if path is None or cache is None:
         return
+    now = _content(path)
+    if now and now != loaded:
+        other = config.create_timing_cache(now)
+        if other is not None:
+            cache.combine(other, False)
     content = cache.serialize()
     if content is not None:
         write_whole(path, bytes(memoryview(content)))
+
+
+def _content(path: str) -> bytes:
+    """Of a timing cache; nothing where there is none, or where it has grown beyond all use."""
+    if not os.path.exists(path) or os.path.getsize(path) > _CACHE_KEPT:
+        return b""
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def write_whole(path: str, content: bytes) -> None:

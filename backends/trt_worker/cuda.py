@@ -23,21 +23,16 @@ class Device:
         Raises:
             Fault: `runtime` where pycuda is missing, `device` where there is no such GPU.
         """
+        self.cuda = cuda = _driver()
         try:
-            import pycuda.driver as cuda
-        except ImportError as error:
-            kind = "device" if "libcuda" in str(error) else "runtime"
-            raise Fault(kind, f"pycuda cannot be imported: {error}") from error
-        try:
-            cuda.init()
             self._device = cuda.Device(index)
             self._context = self._device.retain_primary_context()
+            self._context.push()
+            self.stream = cuda.Stream(_NON_BLOCKING)
         except cuda.Error as error:
             raise Fault("device", str(error)) from error
-        self._context.push()
-        self.cuda = cuda
-        self.stream = cuda.Stream(_NON_BLOCKING)
         self.graphs = Graphs(self.stream.handle)
+        self.l2_bytes = int(self._device.get_attribute(cuda.device_attribute.L2_CACHE_SIZE))
 
     def facts(self) -> Dict[str, Any]:
         """Name, compute capability, driver, memory in bytes, L2 in bytes, multiprocessors."""
@@ -51,10 +46,31 @@ class Device:
             "cuda_driver": cuda.get_driver_version(),
             "memory_bytes": total,
             "free_bytes": free,
-            "l2_bytes": device.get_attribute(attributes.L2_CACHE_SIZE),
+            "l2_bytes": self.l2_bytes,
             "multiprocessors": device.get_attribute(attributes.MULTIPROCESSOR_COUNT),
-            "pci": device.pci_bus_id(),
         }
+
+    @staticmethod
+    def address(index: int = 0) -> str:
+        """A GPU's PCI address; makes no context.
+
+        Raises:
+            Fault: As for the class.
+        """
+        cuda = _driver()
+        try:
+            return str(cuda.Device(index).pci_bus_id())
+        except cuda.Error as error:
+            raise Fault("device", str(error)) from error
+
+    @property
+    def sound(self) -> bool:
+        """Whether the context is still of use: after a fault in a kernel every call fails."""
+        try:
+            self.stream.synchronize()
+        except self.cuda.Error:
+            return False
+        return True
 
     def allocate(self, size: int) -> Any:
         """Device memory of so many bytes, at least one.
@@ -70,11 +86,31 @@ class Device:
                 "memory", f"{size} bytes are wanted, and {free} of {total} are free"
             ) from error
 
+    def page_locked(self, size: int) -> Any:
+        """Bytes of the host that are copied in the order of the stream."""
+        return self.cuda.pagelocked_empty((size,), "uint8")
+
     def close(self) -> None:
         """Leaves the context; whatever was allocated must be freed before."""
-        self.stream.synchronize()
-        self._context.pop()
-        self._context.detach()
+        try:
+            self.stream.synchronize()
+        finally:
+            self._context.pop()
+            self._context.detach()
+
+
+def _driver() -> Any:
+    """Pycuda's driver module, initialized."""
+    try:
+        import pycuda.driver as cuda
+    except ImportError as error:
+        kind = "device" if "libcuda" in str(error) else "runtime"
+        raise Fault(kind, f"pycuda cannot be imported: {error}") from error
+    try:
+        cuda.init()
+    except cuda.Error as error:
+        raise Fault("device", str(error)) from error
+    return cuda
 
 
 class Graphs:
@@ -92,16 +128,18 @@ class Graphs:
             Fault: `run` where the stream cannot be captured or `enqueue` says False.
         """
         self._open()
-        graph = ctypes.c_void_p()
+        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
         self._call("cuStreamBeginCapture_v2", self._stream, ctypes.c_int(_THREAD_LOCAL))
+        done = False
         try:
             done = enqueue()
         finally:
             # Ends the capture, whatever came of it: the stream would be of no use otherwise.
             code = self._library.cuStreamEndCapture(self._stream, ctypes.byref(graph))
+            if not done and not code:
+                self._library.cuGraphDestroy(graph)
         if not done or code:
             raise Fault("run", f"the work cannot be captured as a graph (CUDA error {code})")
-        executable = ctypes.c_void_p()
         try:
             self._call(
                 "cuGraphInstantiateWithFlags",
@@ -111,7 +149,11 @@ class Graphs:
             )
         finally:
             self._library.cuGraphDestroy(graph)
-        self._call("cuGraphUpload", executable, self._stream)
+        try:
+            self._call("cuGraphUpload", executable, self._stream)
+        except Fault:
+            self.destroy(executable)
+            raise
         return Graph(self, executable)
 
     def launch(self, executable: ctypes.c_void_p) -> None:
@@ -130,7 +172,10 @@ class Graphs:
                 raise Fault("run", f"the driver's library cannot be loaded: {error}") from error
 
     def _call(self, name: str, *arguments: Any) -> None:
-        code = getattr(self._library, name)(*arguments)
+        function = getattr(self._library, name, None)
+        if function is None:
+            raise Fault("run", f"this driver has no {name}")
+        code = function(*arguments)
         if code:
             raise Fault("run", f"{name} ended with CUDA error {code}")
 

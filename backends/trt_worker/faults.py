@@ -9,6 +9,8 @@ KINDS = {
     "plan": "a plan was made by another version or for another GPU, or is damaged",
     "memory": "the GPU's memory does not suffice",
     "run": "an engine did not run",
+    "disk": "a file cannot be read or written",
+    "lost": "the GPU's context is of no use any more: the worker ends",
 }
 """What is wrong, in one word."""
 

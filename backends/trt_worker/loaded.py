@@ -2,11 +2,11 @@
 
 import json
 import time
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Set, Tuple
 
 import numpy as np
 
-from backends.trt_worker.buffers import Buffers, Tensor
+from backends.trt_worker.buffers import Buffers, Host, Tensor
 from backends.trt_worker.cuda import Device, Graph, milliseconds
 from backends.trt_worker.faults import Fault
 from backends.trt_worker.runtime import Runtime
@@ -36,6 +36,7 @@ class Loaded:
         self._runtime, self._device = runtime, device
         self._sets: List[Buffers] = []
         self._captured: Dict[Tuple[str, int], Graph] = {}
+        self._uncaptured: Set[Tuple[str, int]] = set()
         self._flush: Any = None
         begun = time.perf_counter()
         runtime.lines.clear()
@@ -49,13 +50,19 @@ class Loaded:
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise Fault("memory", " ".join(runtime.errors()[-3:]) or "no context can be made")
+        self._open()
+        self.seconds = time.perf_counter() - begun
+
+    def _open(self) -> None:
+        """Memory for everything, and a first run of zeros."""
+        runtime, device = self._runtime, self._device
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         self.tensors = [Tensor(runtime.trt, self._engine, self._context, name) for name in names]
+        self._host = Host(device, self.tensors)
         self._sets.append(Buffers(device, self.tensors))
         self._sets[0].bind(self._context)
         self._enqueue()
         device.stream.synchronize()
-        self.seconds = time.perf_counter() - begun
 
     def facts(self) -> Dict[str, Any]:
         """How long it took to load, layers, and device memory in bytes."""
@@ -78,15 +85,14 @@ class Loaded:
             Fault: `run`.
         """
         self._upload(inputs)
-        first = self._sets[0]
-        for tensor in self.tensors:
-            if not tensor.is_input:
-                first.poison(tensor)
+        first, written = self._sets[0], [t for t in self.tensors if not t.is_input]
+        for tensor in written:
+            first.fill(tensor, 0xA5)  # an output that is not written shows
         first.bind(self._context)
         self._enqueue()
+        found = [self._host.download(tensor.name, first) for tensor in written]
         self._device.stream.synchronize()
-        written = [tensor for tensor in self.tensors if not tensor.is_input]
-        np.savez(outputs, *[first.download(tensor) for tensor in written])
+        np.savez(outputs, *found)
         return [tensor.name for tensor in written]
 
     def time(self, inputs: Given, repeats: int, mode: str) -> Dict[str, Any]:
@@ -99,37 +105,36 @@ class Loaded:
 
         Returns:
             `seconds` of so many, `graph` (False: the stream could not be captured, and what is
-            timed has the launches of the host in it), and `sets` of buffers.
+            timed has the launches of the host in it), `sets` of buffers, and `exceeds_l2`: whether
+            their tensors take more than that.
         """
         self._prepare(inputs, mode)
         each = 1 if mode == COLD else min(repeats, _CAPTURED)
         each = max(each, len(self._sets)) if mode == ROTATE else each
         replays = max(1, round(repeats / each))
-        try:
-            launch: Callable[[], object] = self._graph(mode, each).launch
-            graph = True
-        except Fault:
-            launch, graph = (lambda: self._burst(each, mode)), False
+        launch, graph = self._launcher(mode, each)
         spent = self._replay(launch, replays, mode == COLD)
+        sets = len(self._sets) if mode == ROTATE else 1
         return {
             "seconds": spent / (replays * each) * repeats,
             "graph": graph,
-            "sets": len(self._sets),
+            "sets": sets,
+            "exceeds_l2": sets * sum(t.bytes for t in self.tensors) > self._device.l2_bytes,
         }
 
     def latency(self, inputs: Given, count: int) -> List[float]:
         """Seconds of each of some inferences as a caller on the host sees them, copies included."""
         first, found, given = self._sets[0], [], self._arrays(inputs)
-        outputs = [tensor for tensor in self.tensors if not tensor.is_input]
+        outputs = [tensor.name for tensor in self.tensors if not tensor.is_input]
         first.bind(self._context)
         for _ in range(count):
             begun = time.perf_counter()
             for name, array in given.items():
-                first.upload(name, array)
+                self._host.upload(name, array, [first])
             self._enqueue()
+            for name in outputs:
+                self._host.download(name, first)
             self._device.stream.synchronize()
-            for tensor in outputs:
-                first.download(tensor)
             found.append(time.perf_counter() - begun)
         return found
 
@@ -141,39 +146,42 @@ class Loaded:
         return json.loads(inspector.get_engine_information(form))
 
     def layer_times(self, inputs: Given, runs: int) -> Dict[str, List[float]]:
-        """Milliseconds of every layer in each of some runs; profiling adds to them."""
+        """Milliseconds of every layer in each of some runs; profiling adds to them.
+
+        A context of its own is profiled: one that a profiler was attached to stays slower.
+        """
         self._upload(inputs)
-        self._sets[0].bind(self._context)
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise Fault("memory", "no second context can be made")
         profiler = _profiler(self._runtime.trt)
-        self._context.profiler = profiler
-        self._context.enqueue_emits_profile = False
-        try:
-            for _ in range(runs):
-                self._enqueue()
-                self._device.stream.synchronize()
-                self._context.report_to_profiler()
-        finally:
-            self._context.enqueue_emits_profile = True
+        context.profiler = profiler
+        context.enqueue_emits_profile = False
+        self._sets[0].bind(context)
+        for _ in range(runs):
+            self._enqueue(context)
+            self._device.stream.synchronize()
+            context.report_to_profiler()
         times: Dict[str, List[float]] = profiler.times
         return times
 
     def close(self) -> None:
         """Frees everything, graphs before the context that they run in."""
-        self._device.stream.synchronize()
-        for graph in self._captured.values():
-            graph.destroy()
-        self._captured = {}
-        for buffers in self._sets:
-            buffers.free()
-        self._sets = []
-        if self._flush is not None:
-            self._flush.free()
-        self._context = self._engine = self._deserializer = None
+        try:
+            self._device.stream.synchronize()
+        finally:
+            while self._captured:
+                self._captured.popitem()[1].destroy()
+            while self._sets:
+                self._sets.pop().free()
+            if self._flush is not None:
+                self._flush.free()
+            self._flush = self._context = self._engine = self._deserializer = None
 
     def _prepare(self, inputs: Given, mode: str) -> None:
         if mode not in (HOT, ROTATE, COLD):
             raise Fault("usage", f"there is no cache mode {mode!r}")
-        l2 = self._device.facts()["l2_bytes"]
+        l2 = self._device.l2_bytes
         if mode == COLD and self._flush is None:
             self._flush = self._device.allocate(4 * l2)
         if mode == ROTATE:
@@ -185,8 +193,7 @@ class Loaded:
 
     def _upload(self, inputs: Given) -> None:
         for name, array in self._arrays(inputs).items():
-            for buffers in self._sets:
-                buffers.upload(name, array)
+            self._host.upload(name, array, self._sets)
 
     def _arrays(self, inputs: Given) -> Dict[str, Any]:
         """The inputs by name; each fits its tensor, as its bytes are copied as they are."""
@@ -198,11 +205,17 @@ class Loaded:
             raise Fault("usage", f"the engine takes {wanted}, and was given {found}")
         return given
 
-    def _graph(self, mode: str, each: int) -> Graph:
+    def _launcher(self, mode: str, each: int) -> Tuple[Callable[[], object], bool]:
+        """What puts so many inferences on the stream, and whether it is a graph."""
         key = (mode, each)
-        if key not in self._captured:
-            self._captured[key] = self._device.graphs.capture(lambda: self._burst(each, mode))
-        return self._captured[key]
+        if key not in self._captured and key not in self._uncaptured:
+            try:
+                self._captured[key] = self._device.graphs.capture(lambda: self._burst(each, mode))
+            except Fault:
+                self._uncaptured.add(key)
+        if key in self._captured:
+            return self._captured[key].launch, True
+        return (lambda: self._burst(each, mode)), False
 
     def _burst(self, count: int, mode: str = HOT) -> bool:
         """So many inferences, each on the next set of buffers where sets rotate."""
@@ -212,8 +225,9 @@ class Loaded:
             self._enqueue()
         return True
 
-    def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._device.stream.handle):
+    def _enqueue(self, context: Any = None) -> None:
+        used = self._context if context is None else context
+        if not used.execute_async_v3(self._device.stream.handle):
             raise Fault("run", " ".join(self._runtime.errors()[-3:]) or "it did not start")
 
     def _replay(self, launch: Any, replays: int, cold: bool) -> float:
@@ -222,17 +236,13 @@ class Loaded:
         pairs = [(cuda.Event(), cuda.Event()) for _ in range(replays if cold else 1)]
         for before, after in pairs:
             if cold:
-                cuda.memset_d8_async(self._flush, 0, self._flush_bytes, stream)
+                cuda.memset_d8_async(self._flush, 0, 4 * self._device.l2_bytes, stream)
             before.record(stream)
             for _ in range(1 if cold else replays):
                 launch()
             after.record(stream)
         stream.synchronize()
         return milliseconds(pairs) / 1000
-
-    @property
-    def _flush_bytes(self) -> int:
-        return 4 * int(self._device.facts()["l2_bytes"])
 
 
 def _profiler(trt: Any) -> Any:

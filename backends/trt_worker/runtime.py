@@ -77,8 +77,8 @@ def find_runtime(wanted: Optional[str] = None) -> Runtime:
     for name in (wanted,) if wanted else MODULES:
         try:
             trt = importlib.import_module(name)
-        except ImportError as error:
-            said[name] = str(error)
+        except Exception as error:  # noqa: BLE001  whatever its initialization raises
+            said[name] = str(error) or type(error).__name__
             continue
         _check_version(str(trt.__version__))
         return Runtime(trt)
@@ -91,3 +91,8 @@ def _check_version(version: str) -> None:
     known = tuple(int(part) if part.isdigit() else 0 for part in parts[:2])
     if known[0] >= 2 and known < OLDEST:
         raise Fault("runtime", f"TensorRT {version} is older than 8.6, the oldest that is driven")
+
+
+def word(value: Any) -> str:
+    """A member of one of TensorRT's enumerations by its name alone."""
+    return str(getattr(value, "name", value)).rpartition(".")[2]

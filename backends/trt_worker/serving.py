@@ -20,6 +20,8 @@ from backends.trt_worker.runtime import Runtime, find_runtime
 from backends.trt_worker.watch import Nvml, Watch, find_nvml
 
 Answer = Dict[str, Any]
+LOST = 3
+"""The exit code where the GPU's context is of no use any more."""
 _LOOK_S = 1.0
 """How often it is looked whether the host is still there."""
 
@@ -32,6 +34,7 @@ class Worker:
         self._runtime: Optional[Runtime] = None
         self._device: Optional[Device] = None
         self._nvml: Optional[Nvml] = None
+        self._driver: Optional[str] = None
         self._engines: Dict[int, Loaded] = {}
         self._count = 0
         self.doers: Dict[str, Callable[[Answer], Answer]] = {
@@ -55,16 +58,24 @@ class Worker:
                 raise Fault("usage", f"nobody knows how to do {asked.get('do')!r}")
             return {"id": asked.get("id"), "ok": do(asked)}
         except Fault as fault:
-            return self._refused(asked, fault.kind, str(fault))
+            kind, said = fault.kind, str(fault)
+        except OSError as error:
+            kind, said = "disk", f"{error.filename or 'a file'}: {error.strerror}"
         except Exception as error:  # noqa: BLE001  of TensorRT and pycuda anything may come
-            return self._refused(asked, "run", f"{type(error).__name__}: {error}")
+            kind, said = "run", f"{type(error).__name__}: {error}"
+        if self._device is not None and not self._device.sound:
+            kind = "lost"
+        return self._refused(asked, kind, said)
 
     def close(self) -> None:
         """Frees all engines, then the device."""
-        for number in list(self._engines):
-            self._engines.pop(number).close()
-        if self._device is not None:
-            self._device.close()
+        device, self._device = self._device, None
+        try:
+            while self._engines:
+                self._engines.popitem()[1].close()
+        finally:
+            if device is not None:
+                device.close()
 
     def _refused(self, asked: Answer, kind: str, message: str) -> Answer:
         log = list(self._runtime.lines) if self._runtime is not None else []
@@ -85,9 +96,7 @@ class Worker:
         }
 
     def _facts(self, asked: Answer) -> Answer:
-        device = self._opened()
-        facts = device.facts()
-        return {**facts, "driver": None if self._nvml is None else self._nvml.driver()}
+        return {**self._opened().facts(), "driver": self._driver}
 
     def _build(self, asked: Answer) -> Answer:
         runtime = self._known()
@@ -124,8 +133,11 @@ class Worker:
     def _opened(self) -> Device:
         self._known()
         if self._device is None:
+            nvml = find_nvml(Device.address())
             self._device = Device()
-            self._nvml = find_nvml(self._device.facts()["pci"])
+            if nvml is not None:
+                nvml.opened()
+                self._nvml, self._driver = nvml, nvml.driver()
         return self._device
 
     def _of(self, asked: Answer) -> Loaded:
@@ -141,23 +153,20 @@ def _words(asked: Answer) -> Answer:
 
 
 def main() -> int:
-    """Serves until the pipe is closed or holds no frame; 1 in the latter case.
-
-    The first argument is the host's process: without it nobody waits for an answer.
-    """
+    """Serves until the pipe is closed or holds no frame; 1 in the latter case."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if len(sys.argv) > 1:
-        threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers, questions = _private_output(), sys.stdin.buffer
     worker = Worker()
-    try:
-        return serve(worker, questions, answers)
-    finally:
-        worker.close()
+    code = serve(worker, questions, answers)
+    if code == LOST:
+        os._exit(code)  # whatever is freed now would only fail
+    worker.close()
+    return code
 
 
 def serve(worker: Worker, questions: IO[bytes], answers: IO[bytes]) -> int:
-    """Answers one question after the other."""
+    """Answers one question after the other; `LOST` where the GPU is of no use any more."""
     while True:
         try:
             asked = read_frame(questions)
@@ -166,16 +175,26 @@ def serve(worker: Worker, questions: IO[bytes], answers: IO[bytes]) -> int:
             return 1
         if asked is None:
             return 0
+        answer = worker.answer(asked)
         try:
-            write_frame(answers, worker.answer(asked))
+            write_frame(answers, answer)
+        except ValueError as error:  # a number that is none, of an inspector
+            write_frame(answers, {"id": asked.get("id"), "error": _unsaid(error)})
         except OSError:
             return 0
+        if answer.get("error", {}).get("kind") == "lost":
+            return LOST
+
+
+def _unsaid(error: ValueError) -> Answer:
+    return {"kind": "run", "message": f"what came of it cannot be told: {error}", "log": []}
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process, whatever it does, when its parent is gone."""
+    """Ends this process, whatever it does, when the one that started it is gone."""
     while os.getppid() == parent:
         time.sleep(_LOOK_S)
+    sys.stderr.write("the process that started it is gone\n")
     os._exit(1)
 
 

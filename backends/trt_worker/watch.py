@@ -7,12 +7,14 @@ not what it was. They are read twenty times a second, in a thread.
 import ctypes
 import os
 import threading
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 _LIBRARY = "libnvidia-ml.so.1"
 _PERIOD_S = 0.05
 _SM, _MEMORY = 1, 2
-_MOST_PROCESSES = 64
+_PROCESSES, _MOST_PROCESSES = 64, 4096
+_INSUFFICIENT = 7
+"""NVML's error where there are more than there was room for."""
 _IDLE, _SETTING = 0x1, 0x2
 """Reasons for a lower clock that say nothing of the work: nothing to do, and a clock that a user
 has set."""
@@ -36,12 +38,21 @@ class Nvml:
         Raises:
             OSError: There is no NVML, or no such GPU.
         """
+        self._own = {os.getpid()}
         self._library = ctypes.CDLL(_LIBRARY)
         self._check(self._library.nvmlInit_v2())
         self._gpu = ctypes.c_void_p()
         self._check(
             self._library.nvmlDeviceGetHandleByPciBusId_v2(pci.encode(), ctypes.byref(self._gpu))
         )
+        self._before = self._processes()
+
+    def opened(self) -> None:
+        """This process has opened the GPU: whoever came since is it.
+
+        In a container NVML tells the numbers that processes have outside of it.
+        """
+        self._own |= self._processes() - self._before
 
     def driver(self) -> str:
         """The version of the driver."""
@@ -67,14 +78,20 @@ class Nvml:
         return self._number("nvmlDeviceGetTotalEnergyConsumption", ctypes.c_ulonglong)
 
     def _others(self) -> List[int]:
-        count = ctypes.c_uint(_MOST_PROCESSES)
-        found = (_Process * _MOST_PROCESSES)()
-        code = self._library.nvmlDeviceGetComputeRunningProcesses_v3(
-            self._gpu, ctypes.byref(count), found
-        )
-        if code:
-            return []
-        return [one.pid for one in found[: count.value] if one.pid != os.getpid()]
+        return sorted(self._processes() - self._own)
+
+    def _processes(self) -> Set[int]:
+        """The processes that compute on the GPU."""
+        room = _PROCESSES
+        while True:
+            count, found = ctypes.c_uint(room), (_Process * room)()
+            code = self._library.nvmlDeviceGetComputeRunningProcesses_v3(
+                self._gpu, ctypes.byref(count), found
+            )
+            if code != _INSUFFICIENT or room >= _MOST_PROCESSES:
+                break
+            room *= 4
+        return set() if code else {one.pid for one in found[: count.value]}
 
     def _number(self, name: str, kind: Any, *arguments: int) -> Optional[int]:
         value = kind()

@@ -113,7 +113,7 @@ def interpreter(path: Path, prepared: str) -> str:
         "if '-c' in sys.argv:\n"
         "    exec(sys.argv[-1], {})\n"
         "else:\n"
-        "    sys.argv = sys.argv[3:]\n"  # behind -I -B
+        "    sys.argv = sys.argv[3:]\n"  # behind -s -B
         "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     path.chmod(0o755)

@@ -1,5 +1,6 @@
 """TensorRT's worker on stand-ins of three versions: the same calls do, and faults are answers."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -18,11 +19,11 @@ from backends.backend import Array
 from backends.model import ExportedModel
 from backends.reference import ReferenceBackend
 from backends.trt import TrtBackend, TrtEngine, close_processes
-from backends.trt_plans import FOLDER, Settings
+from backends.trt_plans import FOLDER
 from backends.trt_process import PYTHON, Lost, Refusal, TrtProcess
 from compiler.verification import gate_on
 from profilers.environment import Environment
-from targets.errors import TargetUnavailableError, UsageError
+from targets.errors import TargetUnavailableError, UsageError, WorkspaceError
 from targets.target import Target, get_target
 
 VERSIONS = ("8.6.0", "10.16.1.11", "11.4.0.106")
@@ -136,6 +137,7 @@ def test_caches_are_as_the_mode_says(mode: str, process: TrtProcess, tmp_path: P
     assert told["graph"] is True
     assert told["seen"]["sm_mhz"] == [1980, 1980]
     assert told["sets"] == (64 if mode == "rotate" else 1)
+    assert told["exceeds_l2"] is False  # so small a tensor fits however often it is there
 
 
 @pytest.mark.parametrize("driver", ["none", "refuse"])
@@ -186,6 +188,93 @@ def test_a_plan_is_built_once(
     assert len(list(plans.glob("*.plan"))) == len(list(plans.glob("*.cache"))) == 2
 
 
+@pytest.mark.parametrize("damage", ["cut off", "no note", "another plan"])
+def test_a_plan_that_was_damaged_is_built_again(
+    damage: str, plans: Path, residual: ExportedModel, target: Target
+) -> None:
+    backend, x = TrtBackend(), image(residual)
+    with backend.compile(residual, target) as engine:
+        expected = engine.run(x)["y"]
+    (plan,) = plans.glob("*.plan")
+    whole = plan.read_bytes()
+    if damage == "cut off":
+        plan.write_bytes(whole[:40])
+    elif damage == "no note":
+        plan.with_suffix(".json").unlink()
+    else:
+        content = b'{"version": "8.5.3"}\nx'
+        plan.write_bytes(content)
+        note = json.loads(plan.with_suffix(".json").read_text())
+        note["sha256"] = hashlib.sha256(content).hexdigest()
+        plan.with_suffix(".json").write_text(json.dumps(note))
+
+    with backend.compile(residual, target) as engine:
+        np.testing.assert_array_equal(engine.run(x)["y"], expected)
+
+    assert plan.read_bytes() == whole
+
+
+def test_a_folder_of_plans_that_cannot_be_written_is_told(
+    tmp_path: Path, residual: ExportedModel, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(FOLDER, str(tmp_path / "file" / "plans"))
+
+    with pytest.raises(WorkspaceError, match=rf"Cannot write .*plans: .* in {FOLDER}"):
+        TrtBackend().compile(residual, target)
+
+
+def test_profiling_layers_leaves_the_engine_as_it_was(
+    residual: ExportedModel, target: Target
+) -> None:
+    x = image(residual)
+
+    with TrtBackend().compile(residual, target) as engine:
+        assert isinstance(engine, TrtEngine)
+        engine.layer_times(x, 2)
+        engine.time(x, 5)
+        assert engine.seen["graph"] is True
+
+
+def test_an_interrupt_ends_the_process_and_not_the_next_question(
+    trt_stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = TrtProcess(str(trt_stand_in))
+
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process._answers, "get", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        process.ask("device")
+
+    assert not process.alive
+    with pytest.raises(Lost, match="it was interrupted, asked to device"):
+        process.ask("device")
+    process.close()
+
+
+def test_a_launcher_may_say_where_tensorrt_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the launcher of a kit does; derycc's own folder is not handed on."""
+    stand_in = Path(__file__).parent / "stand_in"
+    (tmp_path / "sitecustomize.py").write_text("import libraries; libraries.install()")
+    script = tmp_path / "launcher"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'export PYTHONPATH={stand_in}:{tmp_path}:"$PYTHONPATH"\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    script.chmod(0o755)
+    root = str(Path(trt_process.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", f"{root}{os.pathsep}/elsewhere")
+    monkeypatch.setenv(PYTHON, str(script))
+
+    assert TrtBackend().unavailable() is None
+    assert trt_process.environ()["PYTHONPATH"] == "/elsewhere"
+
+
 def test_timings_of_another_gpu_are_begun_anew(
     plans: Path, residual: ExportedModel, target: Target
 ) -> None:
@@ -216,6 +305,7 @@ def test_a_block_that_cannot_be_built_is_told_in_the_builders_words(target: Targ
         ("garbage-build", r"what it answered is no frame: a frame of 4294967295 bytes"),
         ("die-run", r"signal 11 \(SIGSEGV\), asked to load"),
         ("hang-run", r"said nothing for 0\.5 s, asked to load"),
+        ("stick-run", r"the GPU is of no use to it any more .*, asked to load"),
     ],
 )
 def test_a_process_that_is_lost_is_an_answer_and_the_next_block_has_another(
@@ -356,19 +446,20 @@ def test_settings_that_a_version_has_no_flag_for_are_refused(
         )
 
 
-def test_precisions_of_the_graph_are_allowed_on_8_6(plans: Path, target: Target) -> None:
+def test_precisions_of_the_graph_are_allowed_and_held_on_8_6(
+    plans: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
     half = helper.make_tensor("w", TensorProto.FLOAT16, [1], np.ones(1, np.float16).tobytes(), True)
     proto = onnx.ModelProto.FromString(one("Relu").onnx)
     proto.graph.initializer.append(half)
-    os.environ["STAND_IN_VERSION"] = "8.6.0"
-    try:
-        TrtBackend().compile(ExportedModel.from_bytes(proto.SerializeToString()), target).close()
-    finally:
-        del os.environ["STAND_IN_VERSION"]
+    monkeypatch.setenv("STAND_IN_VERSION", "8.6.0")
+
+    TrtBackend().compile(ExportedModel.from_bytes(proto.SerializeToString()), target).close()
 
     (plan,) = plans.glob("*.plan")
     head = plan.read_bytes().partition(b"\n")[0]
     assert b'"config": [0, 10]' in head  # FP16 and OBEY_PRECISION_CONSTRAINTS; TF32 is cleared
+    assert b'"held": [["block/op", "FLOAT", "FLOAT"]]' in head
 
 
 def test_a_target_of_fp16_runs_a_graph_in_float16(
@@ -390,8 +481,3 @@ def test_a_target_of_fp16_runs_a_graph_in_float16(
     assert '"fp16": true' in beside.read_text()
     assert found.dtype == np.float32
     assert 0 < np.abs(found - expected).max() < 0.1
-
-
-def test_defaults_are_the_same_for_parts_and_wholes(target: Target) -> None:
-    assert Settings().aux_streams == 0
-    assert Settings().tf32 is False

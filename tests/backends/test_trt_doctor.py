@@ -49,8 +49,6 @@ def test_the_ladder_is_climbed_to_its_end(trt_stand_in: Path) -> None:
         ("STAND_IN_GPU", "none", "GPU", "no CUDA-capable device is detected"),
         ("STAND_IN_FAULT", "die-build", "engine", "SIGSEGV"),
         ("STAND_IN_FAULT", "die-run", "engine", "SIGSEGV"),
-        ("STAND_IN_DRIVER", "refuse", "CUDA graph", "cannot be captured"),
-        ("STAND_IN_OTHERS", "4711", "NVML", "other processes are on the GPU: [4711]"),
     ],
 )
 def test_the_first_step_that_fails_is_the_last(
@@ -72,11 +70,39 @@ def test_the_first_step_that_fails_is_the_last(
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "worse", "problem"),
+    [
+        ("STAND_IN_DRIVER", "refuse", "CUDA graph", "cannot be captured"),
+        ("STAND_IN_OTHERS", "4711", "NVML", "other processes are on the GPU: [4711]"),
+    ],
+)
+def test_what_only_makes_times_worse_ends_nothing(
+    name: str,
+    value: str,
+    worse: str,
+    problem: str,
+    trt_stand_in: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    steps = list(climb())
+
+    assert tuple(step.name for step in steps) == STEPS
+    failed = {step.name: step for step in steps if not step.passed}
+    assert list(failed) == [worse]
+    assert problem in failed[worse].problem
+    assert not failed[worse].needed
+
+
+@pytest.mark.parametrize(
     ("body", "problem"),
     [
         ("echo 3.7.9", "is Python 3.7.9; the worker runs on 3.8 to 3.13"),
         ("echo broken >&2; exit 3", "broken"),
         ("exit 3", "it ended with code 3"),
+        ("exit 0", "is no Python: asked for its version, it said ''"),
+        ("echo hello", "is no Python: asked for its version, it said 'hello'"),
     ],
 )
 def test_an_interpreter_that_does_not_do_is_the_first_step(

@@ -9,6 +9,8 @@ Graphs hold what TensorRT's stand-in put on the stream while it was captured, ad
 import ctypes
 import os
 
+import pycuda_driver
+
 DRIVER = os.environ.get("STAND_IN_DRIVER", "")
 
 capturing = None
@@ -17,10 +19,10 @@ capturing = None
 _graphs = []
 
 
-def enqueue(work):
-    """Does some work, or puts it into the graph that is being captured."""
+def enqueue(work, stream):
+    """Puts work on a stream, or into the graph that is being captured of it."""
     if capturing is None:
-        work()
+        stream.put(work)
     else:
         capturing.append(work)
 
@@ -52,7 +54,7 @@ class _Driver:
 
     def cuGraphLaunch(self, executable, stream):
         for work in _graphs[executable.value - 1]:
-            work()
+            pycuda_driver.Stream.known[stream.value].put(work)
         return 0
 
     def cuGraphDestroy(self, graph):
@@ -98,10 +100,15 @@ class _Nvml:
         return 3  # not supported
 
     def nvmlDeviceGetComputeRunningProcesses_v3(self, gpu, count, found):
-        others = [int(pid) for pid in os.environ.get("STAND_IN_OTHERS", "").split(",") if pid]
-        for place, pid in zip(found, [os.getpid(), *others], strict=False):
+        """As in a container: this process has another number there, once it uses the GPU."""
+        pids = [int(pid) for pid in os.environ.get("STAND_IN_OTHERS", "").split(",") if pid]
+        if pycuda_driver.Stream.known:
+            pids.append(90_000)
+        room, count._obj.value = count._obj.value, len(pids)
+        if len(pids) > room:
+            return 7
+        for place, pid in zip(found, pids, strict=False):
             place.pid = pid
-        count._obj.value = 1 + len(others)
         return 0
 
 

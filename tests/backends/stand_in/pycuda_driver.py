@@ -1,4 +1,4 @@
-"""Stand-in for `pycuda.driver`: device memory is the host's, streams do everything at once.
+"""Stand-in for `pycuda.driver`: device memory is the host's, and streams work when waited for.
 
 It has what backends/trt_worker calls, with the names and errors of pycuda 2026.1, and nothing else.
 `STAND_IN_MEMORY` is how many bytes the device has; `STAND_IN_GPU=none` takes it away.
@@ -12,6 +12,8 @@ import numpy as np
 
 _TOTAL = int(os.environ.get("STAND_IN_MEMORY", str(2**30)))
 _used = 0
+broken = False
+"""Whether a kernel has failed: every call fails from then on."""
 
 
 class Error(Exception):
@@ -84,17 +86,36 @@ class Device:
 
 
 class Stream:
+    """Does what is put on it when somebody waits for it, in order, and not before."""
+
+    known: "dict[int, Stream]" = {}  # noqa: RUF012
+
     def __init__(self, flags=0):
+        assert flags == 1, "a stream that the null stream waits for"
         self.handle = 1
+        self._work = []
+        Stream.known[self.handle] = self
+
+    def put(self, work):
+        if broken:
+            raise LogicError("an illegal memory access was encountered")
+        self._work.append(work)
 
     def synchronize(self):
-        pass
+        work, self._work = self._work, []
+        for each in work:
+            each()
+        if broken:
+            raise LogicError("an illegal memory access was encountered")
 
 
 class Event:
-    def record(self, stream=None):
-        self._at = time.perf_counter()
+    def record(self, stream):
+        stream.put(self._note)
         return self
+
+    def _note(self):
+        self._at = time.perf_counter()
 
     def time_till(self, other):
         return (other._at - self._at) * 1000
@@ -126,20 +147,16 @@ def pagelocked_empty(shape, dtype):
     return np.empty(shape, dtype)
 
 
-def memcpy_htod(destination, source):
+def memcpy_htod_async(destination, source, stream):
     assert source.nbytes <= destination._size
-    ctypes.memmove(int(destination), source.ctypes.data, source.nbytes)
+    stream.put(lambda: ctypes.memmove(int(destination), source.ctypes.data, source.nbytes))
 
 
-def memcpy_dtoh(destination, source):
+def memcpy_dtoh_async(destination, source, stream):
     assert destination.nbytes <= source._size
-    ctypes.memmove(destination.ctypes.data, int(source), destination.nbytes)
-
-
-def memset_d8(destination, value, count):
-    assert count <= destination._size
-    ctypes.memset(int(destination), value, count)
+    stream.put(lambda: ctypes.memmove(destination.ctypes.data, int(source), destination.nbytes))
 
 
 def memset_d8_async(destination, value, count, stream):
-    memset_d8(destination, value, count)
+    assert count <= destination._size
+    stream.put(lambda: ctypes.memset(int(destination), value, count))

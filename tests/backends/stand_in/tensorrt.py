@@ -4,7 +4,8 @@ It has what backends/trt_worker calls of TensorRT 8.6, 10 and 11, with the names
 has (introspected: shared/reference/tensorrt-api-tables.md), and raises AttributeError for the rest.
 
     STAND_IN_VERSION   8.6.0, 10.16.1.11 (unless it is given) or 11.4.0.106
-    STAND_IN_FAULT     die-build, hang-build, garbage-build, die-run, hang-run: what happens there
+    STAND_IN_FAULT     die-build, hang-build, garbage-build, die-run, hang-run, stick-run: what
+                       happens there
 """
 
 import ctypes
@@ -18,6 +19,7 @@ import time
 import libraries
 import numpy as np
 import onnx
+import pycuda_driver
 from onnx.helper import tensor_dtype_to_np_dtype
 from onnx.reference import ReferenceEvaluator
 
@@ -33,6 +35,8 @@ def _fault(place):
         sys.stderr.write("free(): invalid pointer\n")
         sys.stderr.flush()
         os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "stick":
+        pycuda_driver.broken = True
     if kind == "hang":
         time.sleep(3600)
     if kind == "garbage":
@@ -136,20 +140,32 @@ class _Closed:
         object.__setattr__(self, "_sealed", True)
 
 
+class _Tensor:
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+
 class _Layer:
     num_outputs = 1
 
     def __init__(self, node, dtype):
+        self._set = {}
         self.name = node.name or f"node_of_{node.output[0]}"
         self.type = LayerType.CONVOLUTION if node.op_type == "Conv" else LayerType.ELEMENTWISE
         self.metadata = f"[ONNX Layer: {self.name}]"
         self._dtype = dtype
 
     def get_output(self, index):
-        class Tensor:
-            dtype = self._dtype
+        return _Tensor(self._dtype)
 
-        return Tensor
+    def set_output_type(self, index, dtype):
+        assert _OLD, "gone since precisions are what the graph says"
+        self._set[index] = dtype
+        HELD.append((self.name, self.precision.name, dtype.name))
+
+
+HELD = []
+"""What layers were told to compute in: name, precision, type of the output."""
 
 
 class _Input:
@@ -227,6 +243,10 @@ class _Cache:
     def serialize(self):
         return self.content + b"timed;"
 
+    def combine(self, other, ignore_mismatch):
+        self.content += other.content
+        return True
+
 
 class _Config(_Closed):
     def __init__(self):
@@ -290,7 +310,9 @@ class Builder:
                     1, "[optimizer.cpp] Error Code 10: Could not find any implementation"
                 )
                 return None
-        head = json.dumps({"version": __version__, "config": sorted(map(int, config.flags))})
+        about = {"config": sorted(map(int, config.flags)), "held": list(HELD)}
+        HELD.clear()
+        head = json.dumps({"version": __version__, **about})
         return head.encode() + b"\n" + network.proto.SerializeToString()
 
 
@@ -372,9 +394,12 @@ class _Context(_Closed):
 
     def execute_async_v3(self, stream_handle):
         _fault("run")
-        places = dict(self._places)
-        libraries.enqueue(lambda: self._execute(places))
-        return True
+        places, profiler = dict(self._places), self.profiler
+        stream = pycuda_driver.Stream.known[stream_handle]
+        libraries.enqueue(lambda: self._execute(places), stream)
+        if profiler is not None and libraries.capturing is not None:
+            return False
+        return not pycuda_driver.broken
 
     def _execute(self, places):
         given = {}
