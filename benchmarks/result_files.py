@@ -11,7 +11,9 @@ def write(name: str, content: object) -> None:
     """Writes a result file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
     print(f"written to {path.relative_to(RESULTS.parent.parent)}")
 
 

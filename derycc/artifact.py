@@ -35,6 +35,11 @@ def check_folder(out: Path) -> None:
         UsageError: it exists and is something else than a build or an empty folder.
         WorkspaceError: nothing can be put there.
     """
+    try:
+        out.lstat()
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise WorkspaceError(_unwritten(out, str(error.strerror))) from error
     ours = out.is_dir() and ((out / manifest.NAME).exists() or not any(out.iterdir()))
     if out.exists() and not ours:
         raise UsageError(
@@ -43,9 +48,11 @@ def check_folder(out: Path) -> None:
         )
     why = obstacle(out)
     if why is not None:
-        raise WorkspaceError(
-            f"Cannot write the build to {out}: {why}. Name another folder with --out."
-        )
+        raise WorkspaceError(_unwritten(out, why))
+
+
+def _unwritten(out: Path, why: str) -> str:
+    return f"Cannot write the build to {out}: {why}. Name another folder with --out."
 
 
 def write_artifact(
@@ -66,9 +73,7 @@ def write_artifact(
             papers = _fill(folder, built, request, options, bench)
             put_folder(folder, out, Path(temporary))
     except OSError as error:
-        raise WorkspaceError(
-            f"Cannot write the build to {out}: {error.strerror}. Name another folder with --out."
-        ) from error
+        raise WorkspaceError(_unwritten(out, str(error.strerror))) from error
     return papers
 
 

@@ -25,7 +25,7 @@ from compiler.folding import fold
 from compiler.precisions import FLOAT, INT8
 from compiler.progress import Progress
 from compiler.torch_engines import save_program
-from compiler.verification import GATES
+from compiler.verification import GATES, Gate, gate_on
 from derycc.build_model import open_build
 from derycc.checking import recorded_network
 from derycc.manifest import read_manifest
@@ -258,7 +258,7 @@ class _Contestants:
             assert plain is not None, "another batch is exported from the network"
             model = fold(plain).model
         x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        expected, least = self._answers(model, x), GATES[own.precision].cosine
+        expected, least = self._answers(model, x), self._gate(own.precision).cosine
         one = Contestant(own.name, batch, model, "", expected, least)
         yield write_contestant(one, x, self._folder)
         for peer in peers:
@@ -268,6 +268,10 @@ class _Contestants:
             if peer in TORCH:
                 save_program(network, shape, program_file(self._folder, one.key))
             yield entry
+
+    def _gate(self, precision: str) -> Gate:
+        """How near answers must be to those of the build's engine."""
+        return gate_on(self._target) if precision == FLOAT else GATES[precision]
 
     def _answers(self, model: ExportedModel, x: Array) -> Array:
         with get_backend(self._target.backend).compile(model, self._target) as engine:

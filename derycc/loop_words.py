@@ -42,12 +42,15 @@ def certificate_lines(certificate: Certificate) -> list[str]:
         if certificate.withdrawn
         else ""
     )
+    networks = "network" if certificate.measured == 1 else "networks"
+    changed = certificate.stopped == "settled" and certificate.holds != "strict"
+    then = ", until this one was measured anew" if changed else ""
     return [
         f"Certificate: {certificate.holds}. {_promise(certificate)}",
         _met(certificate.met),
         *(f"On {target}: {_met(met)}" for target, met in certificate.elsewhere),
-        f"The search ended after {certificate.measured} measured networks: "
-        f"{_STOPPED[certificate.stopped]}.{withdrawn}",
+        f"The search ended after {certificate.measured} measured {networks}: "
+        f"{_STOPPED[certificate.stopped]}{then}.{withdrawn}",
     ]
 
 
@@ -120,9 +123,11 @@ def _promise(certificate: Certificate) -> str:
             f"{_kind(stands)}: the best promise is {promised} ({bound})."
         )
     beyond = "no more than" if certificate.holds == "within interval" else "more than"
+    side = "down to" if stands.goal == "latency_us" else "up to"
+    measured = "" if stands.goal == "score" else "measured "
     return (
-        f"Networks that were not measured are promised up to {promised} ({bound}); this one's "
-        f"measured {_kind(stands)} is {reached}. The difference of {_amount(stands, stands.gain)} "
+        f"Networks that were not measured are promised {side} {promised} ({bound}); this one's "
+        f"{measured}{_kind(stands)} is {reached}. The difference of {_amount(stands, stands.gain)} "
         f"is {beyond} the interval of such a promise, {_amount(stands, certificate.interval)}."
     )
 

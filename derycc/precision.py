@@ -25,7 +25,8 @@ def check_precision(asked: str) -> None:
     if asked in _HALF:
         raise UsageError(
             f"--precision {asked} needs a target that runs {asked}, and ONNX Runtime on a "
-            f"processor computes it in fp32. Choose {', '.join(ASKED)}."
+            f"processor computes it in fp32. Choose {', '.join(ASKED)}; a CUDA target is told in its "
+            "name: --target cuda:precisions=fp16."
         )
     if asked not in ASKED:
         raise UnknownNameError("precision", asked, ASKED)
@@ -67,7 +68,7 @@ def with_precision(target: Target, asked: str, also: Sequence[str] = ()) -> Targ
     if target.backend != _RUNS_INT8:
         raise UsageError(
             f"--precision {asked} needs a target that runs int8; {target} runs its networks by "
-            f"'{target.backend}', in fp32. Use --precision fp32, or a target of ONNX Runtime."
+            f"'{target.backend}'. Use --precision fp32, or a target of ONNX Runtime."
         )
     if also:
         raise UsageError(

@@ -40,12 +40,18 @@ def zoo_table(zoo: Zoo) -> Table:
 
 def build_table(build: Manifest) -> Table:
     """Predicted beside measured."""
+    columns = ("", ">asked", ">predicted", ">measured")
+    return table("Promised and measured", columns, promised_rows(build))
+
+
+def promised_rows(build: Manifest) -> list[tuple[str, ...]]:
+    """What was asked, predicted and measured, in the columns of `build_table`."""
     quality = build.quality
     held, chosen = quality.held_out, quality.calibration
     kind = score_name(chosen.top1)
     counted = (f"as counted on {chosen.images} of these", "", "", percent(chosen.score))
     worth = percent(quality.chosen_by)
-    rows = [
+    return [
         *_latency_rows(build),
         *constraint_rows(build.constraints),
         (f"{kind}, calibration", least_quality(build), percent(quality.expected), worth),
@@ -59,7 +65,6 @@ def build_table(build: Manifest) -> Table:
             f"cosine {build.verified.cosine:.6f}",
         ),
     ]
-    return table("Promised and measured", ("", ">asked", ">predicted", ">measured"), rows)
 
 
 def _latency_rows(build: Manifest) -> list[tuple[str, ...]]:
@@ -98,8 +103,10 @@ def network_lines(build: Manifest) -> list[str]:
         lines += [f"  segment  {piece}" for piece in segment_texts(build, index)]
     lines += precision_lines(build)
     if build.solver is None:
-        return [*lines, "Written down by hand: nothing was searched for, and nothing predicted."]
-    tried = f"{len(build.tried)} candidates were built and measured."
+        how = "Rebuilt from a lock" if build.replayed else "Written down by hand"
+        return [*lines, f"{how}: nothing was searched for, and nothing predicted."]
+    count = len(build.tried)
+    tried = f"{count} {'candidate was' if count == 1 else 'candidates were'} built and measured."
     if build.dery is not None:
         return [*lines, *dery_lines(build.dery, build.solver), tried]
     chosen = build.choice
@@ -158,7 +165,7 @@ def solver_line(solver: Solver, for_latency: bool = False) -> str:
         for_latency: whether they are microseconds, of which less is better.
     """
     say, what = (milliseconds, "latency") if for_latency else (percent, "quality")
-    expected = f"expected {what} {say(solver.objective)}"
+    expected = f"expected {what} {'up to ' if for_latency else ''}{say(solver.objective)}"
     if solver.status == "optimal":
         rest = f" but the {solver.already_tried} tried before it" if solver.already_tried else ""
         return f"Solver: proven best of all networks{rest}, {expected}."

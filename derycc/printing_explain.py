@@ -44,7 +44,7 @@ def waterfall_table(explained: Explained) -> Table:
 
 def bounds_table(explained: Explained) -> Table:
     """Every limit, and what there would be without it."""
-    columns = ("limit", ">asked", ">used", "binds", "without it")
+    columns = ("limit", ">asked", ">predicted", "binds", "without it")
     rows = [_bound(bound) for bound in explained.explanation.bounds]
     return table("Limits", columns, rows)
 
@@ -54,7 +54,7 @@ def prices_table(explained: Explained) -> Table:
     found = explained.explanation
     columns = (">asked", ">expected quality", ">upper end", "network")
     rows = [
-        (_amount(found.varied, offer.asked), *_offered(offer), offer.network or "none")
+        (_amount(found.varied, offer.asked), *_offered(offer), _known(offer, explained))
         for offer in found.prices
     ]
     return table(f"The price of {_varied(found.varied)}", columns, rows)
@@ -62,23 +62,43 @@ def prices_table(explained: Explained) -> Table:
 
 def explain_lines(explained: Explained) -> list[str]:
     """The rest, in sentences."""
-    found = explained.explanation
-    lines = [_price_line(explained), _runner_up(explained)]
-    own = [one.name for one in found.bounds if one.binds]
-    lines.append(
-        f"What decides: {', '.join(map(bound_text, own))}."
-        if own
-        else "No single limit decides: without any one of them the answer would be the same."
-    )
-    if found.best.network != explained.manifest.tried[0].network:
-        lines.append(
-            f"The model's first choice is another network ({found.best.network}); the build "
-            "decides by measurement."
-        )
+    lines = [_price_line(explained), *_choice_lines(explained)]
     if explained.changed:
         lines.append("Costs have been measured anew since it was built; this is by the new ones.")
     lines += [f"Warning: {text}" for text in explained.manifest.warnings]
     return [line for line in lines if line]
+
+
+def _choice_lines(explained: Explained) -> list[str]:
+    """What the answer was chosen before, and what decided."""
+    found, choice = explained.explanation, explained.manifest.choice
+    score = explained.manifest.dery.score if explained.manifest.dery else None
+    score = choice.score if choice else score
+    if score not in (None, "quality"):
+        return [f"It was chosen by {score}; all of this is about the quality that is expected."]
+    own = [one.name for one in found.bounds if one.binds]
+    lines = [_runner_up(explained)]
+    if own:
+        lines.append(f"What decides: {', '.join(map(bound_text, own))}.")
+    if found.best.network != explained.manifest.tried[0].network:
+        lines.append(
+            f"The model's first choice is another network ({_known(found.best, explained)}); the "
+            "build decides by measurement."
+        )
+    elif not own:
+        lines.append(
+            "No single limit decides: without any one of them the answer would be the same."
+        )
+    return lines
+
+
+def _known(offer: Offer, explained: Explained) -> str:
+    """A network in words, with what was measured of it, if it was built and does not do."""
+    tried = {one.network: one for one in explained.manifest.tried}.get(offer.network)
+    if tried is None or tried.within_budget:
+        return offer.network or "none"
+    upper = milliseconds(tried.measured_upper_us)
+    return f"{offer.network}: it was built, and is not within the limits ({upper} measured)"
 
 
 def explain_data(explained: Explained) -> dict[str, Any]:
@@ -131,7 +151,11 @@ def _runner_up(explained: Explained) -> str:
     upper_us = sum(piece.latency.upper_us for piece in pieces)
     slower = offer.latency.upper_us - upper_us
     tried = {one.network: one for one in explained.manifest.tried}.get(offer.network)
-    known = f" It was built: quality {percent(tried.quality)} measured." if tried else ""
+    known = ""
+    if tried is not None:
+        kept = "" if tried.within_budget else ", which is not within the limits"
+        upper = milliseconds(tried.measured_upper_us)
+        known = f" It was built: quality {percent(tried.quality)} and {upper} measured{kept}."
     return (
         f"Runner-up: {offer.network}, {_points(-lost)} of quality and "
         f"{slower / 1000:+.3f} ms beside it.{known}"

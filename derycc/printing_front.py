@@ -38,6 +38,10 @@ def alone_table(donors: tuple[DonorAlone, ...], score: str) -> Table:
 def front_lines(front: Front) -> list[str]:
     """What the reader should know."""
     lines = ["Predicted, not measured: derycc build measures what it gives for one budget."]
+    first = front.rows[0].limit_us if front.rows else front.low_us
+    if front.proven and first > front.low_us:
+        what = "Below" if front.points is None else "At the budgets below"
+        lines.append(f"{what} {milliseconds(first)} no network is predicted to be (proven).")
     if not front.proven:
         lines.append(_open(front))
     return lines

@@ -5,9 +5,9 @@ from html import escape
 
 from derycc.console import milliseconds, percent
 from derycc.loop_words import ROUND_COLUMNS, certificate_lines, round_rows
-from derycc.manifest import Latency, Manifest, Quality
+from derycc.manifest import Latency, Manifest
 from derycc.manifest_targets import OnTarget
-from derycc.printing import precision_lines
+from derycc.printing import precision_lines, promised_rows
 from derycc.printing_choice import choice_lines
 from targets.amounts import amount_text
 
@@ -108,15 +108,6 @@ def _verdict_there(one: OnTarget) -> str:
     )
 
 
-def _latency_there(one: OnTarget) -> tuple[str, str, str]:
-    low, high = one.measured_interval_us
-    return (
-        f"latency on {one.target}",
-        f"{milliseconds(one.predicted_us)}, at most {milliseconds(one.predicted_upper_us)}",
-        f"{milliseconds(one.measured_us)} ({milliseconds(low)} to {milliseconds(high)})",
-    )
-
-
 def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "\n".join(
@@ -126,39 +117,11 @@ def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def _promised(build: Manifest) -> str:
-    latency, quality = build.latency, build.quality
-    low, high = latency.measured_interval_us
-    first = f"latency on {build.target}" if build.targets[1:] else "latency"
-    scores = (quality.calibration, quality.held_out)
-    top1, agreement = [
-        [percent(getattr(s, name)) for s in scores] for name in ("top1", "agreement")
-    ]
-    return _table(
-        "Promised and measured",
-        ("", "predicted", "measured"),
-        [
-            (
-                first,
-                f"{milliseconds(latency.predicted_us)}, at most "
-                f"{milliseconds(latency.predicted_upper_us)}",
-                f"{milliseconds(latency.measured_us)} ({milliseconds(low)} to "
-                f"{milliseconds(high)}), p99 {milliseconds(latency.p99_us)}",
-            ),
-            *map(_latency_there, build.targets[1:]),
-            ("quality, calibration", percent(quality.expected), percent(quality.chosen_by)),
-            *_counted(quality),
-            ("quality, held out", "", f"top-1 {top1[1]}"),
-            (f"agreement with {quality.reference}", "", f"{agreement[0]}; held out {agreement[1]}"),
-        ],
-    )
-
-
-def _counted(quality: Quality) -> list[tuple[str, str, str]]:
-    """What was counted, where that is not what choices are made by."""
-    counted = quality.calibration
-    if counted.score == quality.chosen_by:
-        return []
-    return [(f"as counted on {counted.images} of the photographs", "", percent(counted.score))]
+    latency = build.latency
+    tail = f"{milliseconds(latency.p90_us)}, {milliseconds(latency.p99_us)}"
+    first, *rest = promised_rows(build)
+    rows = [first, ("its 90th and 99th percentile", "", "", tail), *rest]
+    return _table("Promised and measured", ("", "asked", "predicted", "measured"), rows)
 
 
 def _network(build: Manifest) -> str:
@@ -256,7 +219,7 @@ def _checked(build: Manifest) -> str:
             if s
             else "none: the network was written down by hand",
         ),
-        *((("chosen by", "; ".join(choice_lines(build.choice, s))),) if build.choice and s else ()),
+        *((("chosen by", " ".join(choice_lines(build.choice, s))),) if build.choice and s else ()),
         *((("the lock", build.replayed.verdict),) if build.replayed else ()),
         ("environment", build.environment),
         *(

@@ -86,16 +86,21 @@ def examine(target: Target, facts: Facts) -> TargetDiagnosis:
         facts: Of this machine.
     """
     steps = tuple(climb()) if target.backend == _TENSORRT else ()
-    failed = [f"{step.name}: {step.problem}. {step.fix}" for step in steps if not step.passed]
-    problems = [*failed, *_mode_problems(target, facts)]
+    failed = [step for step in steps if not step.passed]
+    problems = [_said(step) for step in failed if step.needed]
+    problems += _mode_problems(target, facts)
     if not steps:
         problems += _backend_problems(target.backend)
-    remarks: list[str] = []
+    remarks = [_said(step) for step in failed if not step.needed]
     if target.backend != _STAND_IN:
         problems += [*_thread_problems(target, facts), *_affinity_problems(target, facts)]
         remarks += [*_precision_remarks(target, facts), *_core_remarks(target, facts)]
         remarks += _clock_remarks(facts)
     return TargetDiagnosis(target, tuple(problems), tuple(remarks), steps)
+
+
+def _said(step: Step) -> str:
+    return f"{step.name}: {step.problem}. {step.fix}"
 
 
 def _step_line(step: Step) -> str:

@@ -195,7 +195,7 @@ class _Run:
             self._measure_all()
         except KeyboardInterrupt:
             raise Interrupted(
-                f"Profiling was interrupted after {self.done} of {self.total} measurements. They "
+                f"Measuring was interrupted after {self.done} of {self.total} measurements. They "
                 f"are kept: the same command goes on from there."
             ) from None
 

@@ -393,7 +393,8 @@ def _check_free(
     wrong = [name for name, value in given.items() if value]
     wrong[1:1] = (*constraints.given, *precisions.given)
     if wrong:
+        verb = "bounds" if len(wrong) == 1 else "bound"
         raise UsageError(
-            f"{' and '.join(wrong)} bound a search, and a recipe leaves nothing to search for. "
+            f"{' and '.join(wrong)} {verb} a search, and a recipe leaves nothing to search for. "
             "Leave them out, or change the recipe."
         )

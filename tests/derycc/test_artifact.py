@@ -108,6 +108,11 @@ def test_a_new_an_empty_and_a_build_folder_may_be_written(tmp_path: Path) -> Non
         check_folder(tmp_path / name)
 
 
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match=r"File name too long\. Name another folder"):
+        check_folder(tmp_path / ("n" * 300))
+
+
 def test_a_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("precious")
 

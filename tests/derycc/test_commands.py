@@ -197,7 +197,7 @@ def test_ctrl_c_during_a_profile_keeps_what_was_measured(
 
     assert (process.returncode, out) == (130, "")
     last = said.splitlines()[-1]
-    assert last.startswith("derycc: Profiling was interrupted after ")
+    assert last.startswith("derycc: Measuring was interrupted after ")
     assert last.endswith("They are kept: the same command goes on from there.")
     assert "Traceback" not in said
     (total,) = re.findall(r"measuring on reference \((\d+) steps\)", said)

@@ -107,4 +107,4 @@ def test_a_read_only_home_is_a_problem(tmp_path: Path, monkeypatch: pytest.Monke
     found = diagnose(tmp_path)
 
     assert f"home              {tmp_path} (not writable)" in found.lines()
-    assert "is read-only" in str(found.home_problem)
+    assert "cannot be written" in str(found.home_problem)

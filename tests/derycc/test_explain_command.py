@@ -10,6 +10,7 @@ import pytest
 from compiler.progress import Silent
 from derycc.explaining import Explained, asked, explain
 from derycc.manifest import Manifest, read_manifest
+from derycc.manifest_asked import Choice
 from derycc.printing_explain import explain_data, explain_lines, prices_table
 from targets.errors import DataError, UsageError, ZooError
 
@@ -153,15 +154,51 @@ def test_what_has_changed_and_what_there_is_not_is_said(found: Explained) -> Non
 
     assert lines == [
         "There is no runner-up: no other network is within the limits.",
-        "No single limit decides: without any one of them the answer would be the same.",
         "The model's first choice is another network (other); the build decides by measurement.",
         "Costs have been measured anew since it was built; this is by the new ones.",
         "Warning: it guesses.",
     ]
     assert explain_data(said)["warnings"] == ["it guesses."]
+    same = replace(other, best=replace(why.best, network=found.manifest.tried[0].network))
+    decided = explain_lines(replace(found, explanation=same))
+    assert "No single limit decides: without any one of them the answer would be the same." in (
+        decided
+    )
     assert prices_table(replace(found, explanation=other)).title == (
         "The price of nothing: there is no limit"
     )
+
+
+def test_what_was_built_and_does_not_do_is_said_wherever_it_is_offered(found: Explained) -> None:
+    why, papers = found.explanation, found.manifest
+    rejected = replace(
+        papers.tried[0], network="rejected", within_budget=False, measured_upper_us=9190.0
+    )
+    offer = replace(why.best, network="rejected", quality=0.9)
+    explained = replace(
+        found,
+        manifest=replace(papers, tried=(*papers.tried, rejected)),
+        explanation=replace(why, best=offer, runner_up=offer, prices=(offer,)),
+    )
+
+    lines = explain_lines(explained)
+
+    said = "rejected: it was built, and is not within the limits (9.19 ms measured)"
+    assert any(said in line for line in lines)
+    assert any("and 9.19 ms measured, which is not within the limits." in line for line in lines)
+    (network,) = prices_table(explained).columns[-1].cells
+    assert network == said
+
+
+def test_a_choice_by_another_score_is_explained_as_what_it_is(found: Explained) -> None:
+    choice = Choice("similarity", 1.5, True, None, None, None)
+    explained = replace(found, manifest=replace(found.manifest, choice=choice))
+
+    lines = explain_lines(explained)
+
+    said = "It was chosen by similarity; all of this is about the quality that is expected."
+    assert said in lines
+    assert not any("first choice" in line or "decide" in line for line in lines)
 
 
 def test_a_build_in_dery_mode_is_explained_too(workshop: "Workshop", tmp_path: Path) -> None:

@@ -250,7 +250,11 @@ def test_donors_that_refuse_the_recipes_input_are_profiled_at_their_own(
     [
         (["test_resnet", "--weights", "good"], 2, "Unknown kind of weights 'good'"),
         (["none.json"], 2, "Cannot read the recipe file 'none.json'"),
-        (["test_resnet", "--target", "cpuu"], 2, "Unknown target 'cpuu'. Did you mean 'cpu'?"),
+        (
+            ["test_resnet", "--target", "cpuu"],
+            2,
+            "Unknown target 'cpuu'. Did you mean 'cpu' or 'cuda'?",
+        ),
         (["test_resnet", "--zoo", "random:test_resnot"], 2, "Unknown zoo or architecture of timm"),
     ],
 )

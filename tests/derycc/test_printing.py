@@ -67,7 +67,7 @@ def test_measured_quality_is_what_choices_are_made_by_and_the_count_has_its_own_
     assert not any("as counted" in line for line in same)
     page = report_html(replace(papers, quality=quality))
     assert "<td>75.0 %</td><td>62.5 %</td>" in page
-    assert "<td>as counted on 14 of the photographs</td><td></td><td>50.0 %</td>" in page
+    assert "<td>as counted on 14 of these</td><td></td><td></td><td>50.0 %</td>" in page
 
 
 def test_warnings_are_on_the_page_and_behind_the_sweep(papers: Manifest) -> None:

@@ -28,5 +28,9 @@ def test_a_folder_that_is_read_only_is(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "access", denied)
 
-    assert obstacle(tmp_path / "a" / "b") == f"{tmp_path} is read-only"
+    assert obstacle(tmp_path / "a" / "b") == f"{tmp_path} cannot be written"
     assert asked == [tmp_path]
+
+
+def test_a_name_that_no_folder_can_have_is(tmp_path: Path) -> None:
+    assert obstacle(tmp_path / ("n" * 300) / "b") == f"{tmp_path / ('n' * 300)}: File name too long"

@@ -431,7 +431,7 @@ def test_a_process_that_gets_sigint_ends_with_130_and_keeps_what_it_measured(
     made, there = finish(path, models, protocol)
 
     assert process.returncode == 130
-    assert output.startswith(b"Profiling was interrupted after 3 of 8 measurements.")
+    assert output.startswith(b"Measuring was interrupted after 3 of 8 measurements.")
     assert made == 5
     assert {done.rounds for done in there.values()} == {2}
 
