@@ -25,8 +25,8 @@ def check_precision(asked: str) -> None:
     if asked in _HALF:
         raise UsageError(
             f"--precision {asked} needs a target that runs {asked}, and ONNX Runtime on a "
-            f"processor computes it in fp32. Choose {', '.join(ASKED)}; a CUDA target is told in its "
-            "name: --target cuda:precisions=fp16."
+            f"processor computes it in fp32. Choose {', '.join(ASKED)}; a CUDA target says it "
+            "itself: --target cuda:precisions=fp16."
         )
     if asked not in ASKED:
         raise UnknownNameError("precision", asked, ASKED)
