@@ -5,8 +5,9 @@ What is handed out is run as whoever gets it will: from the file, without derycc
 
 import contextlib
 import io
+import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +53,25 @@ def to_ort_format(model: Path, out: Path) -> None:
         convert_onnx_models_to_ort,
     )
 
-    # It talks on the standard output, and leaves the file open that it has written.
+    # It talks on the standard output and in logs, and leaves the file open that it has written.
     with (
         explained("convert", model.name),
         contextlib.redirect_stdout(io.StringIO()),
+        _quiet(),
         warnings.catch_warnings(action="ignore", category=ResourceWarning),
     ):
         convert_onnx_models_to_ort(
             model, output_dir=out.parent, optimization_styles=[OptimizationStyle.Fixed]
         )
     (out.parent / model.with_suffix(".ort").name).rename(out)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The converter logs the names of temporary files."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)

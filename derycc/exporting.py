@@ -139,11 +139,16 @@ class Exported:
             "usage": list(self.usage),
         }
 
+    @property
+    def _inside(self) -> str:
+        """The files that it is of, where these are several."""
+        return f" ({', '.join(self.files)})" if len(self.files) > 1 else ""
+
     def lines(self) -> list[str]:
         """For people."""
         found = self.compared
         return [
-            f"Written to {self.path} ({', '.join(self.files)}).",
+            f"Written to {self.path}{self._inside}.",
             f"Its answers are the build's own: least cosine {found.cosine:.7f}, largest difference "
             f"{found.max_abs_error:.2g} on {found.images} pictures.",
             *(f"Note: {note}" for note in self.notes),

@@ -16,6 +16,7 @@ from backends.registry import get_backend
 from derycc.build_model import open_build, read_labels
 from derycc.manifest import Network
 from derycc.run_template import prepare
+from derycc.verify_file import require_verified
 from targets.errors import DataError, UsageError
 from targets.target import get_target
 
@@ -73,13 +74,23 @@ class Session:
     """A build's engine with its preprocessing and its labels; may be called from many threads.
 
     Made by `derycc.load`.
+
+    Attributes:
+        unverified: Why nobody knows that the engine computes what its network does, and what to do;
+            None where `derycc verify`, or the build itself, found that it does.
     """
 
     def __init__(
-        self, engine: Engine, network: Network, names: tuple[str, ...], model: ExportedModel
+        self,
+        engine: Engine,
+        network: Network,
+        names: tuple[str, ...],
+        model: ExportedModel,
+        unverified: str | None = None,
     ) -> None:
         """Take a compiled engine and what the manifest says of its network."""
         self._engine = engine
+        self.unverified = unverified
         self._wants = asdict(network)
         self._names = names
         (self._input,) = model.inputs
@@ -158,4 +169,5 @@ def open_session(build: str | Path, target: str | None) -> Session:
     manifest, model = open_build(folder)
     device = get_target(target or manifest.target)
     engine = get_backend(device.backend).compile(model, device)
-    return Session(engine, manifest.network, read_labels(folder), model)
+    unverified = require_verified(folder, unverified=True)
+    return Session(engine, manifest.network, read_labels(folder), model, unverified)

@@ -91,7 +91,7 @@ def test_onnx_has_metadata_and_answers_as_the_build(
         "logits",
     ]
     assert close(answers(path, ready(picture, papers))[0], expected)
-    assert f"Written to {path} (out.onnx)." in said
+    assert f"Written to {path}." in said
     assert "on 8 pictures." in said
     assert f"session = onnxruntime.InferenceSession('{path}')" in said
 
@@ -105,6 +105,32 @@ def test_onnx_of_any_batch_with_its_preprocessing_takes_pictures(
     assert found.shape == (3, 1000)
     assert close(found[2], expected)
     assert "(n, 64, 64, 3) uint8" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("onnx",),
+        ("onnx", "--batch", "3"),
+        ("onnx", "--dynamic-batch", "--with-preprocessing"),
+        ("ort",),
+    ],
+)
+def test_what_is_printed_to_use_it_runs_as_it_is(
+    words: tuple[str, ...], export: Export, workshop: "Workshop"
+) -> None:
+    _, said = export(*words)
+    lines = said.partition("Use it:\n")[2].splitlines()
+    photo = workshop.plain / "3.png"
+    code = "\n".join(line.strip() for line in lines).replace("PHOTO", str(photo))
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    with derycc.load(workshop.build) as session:
+        names = {label.name for label in session(photo).top(5)}
+    assert done.stdout.strip() in names
 
 
 def test_onnx_of_a_fixed_batch_takes_so_many(

@@ -170,3 +170,14 @@ def test_it_needs_neither_torch_nor_the_donors(workshop: "Workshop", photo: Path
     assert (done.returncode, done.stderr) == (0, "")
     with derycc.load(workshop.build, "cpu:threads=1") as session:
         assert int(done.stdout) == session(photo).best.index
+
+
+def test_a_session_says_whether_its_engine_was_verified(
+    workshop: "Workshop", tmp_path: Path
+) -> None:
+    build = workshop.copy("build", tmp_path)
+    (build / "verify.json").unlink()
+
+    with derycc.load(workshop.build) as verified, derycc.load(build) as unverified:
+        assert verified.unverified is None
+        assert "was not compared with its torch network" in (unverified.unverified or "")
