@@ -1,5 +1,6 @@
 """Building: from a budget to a verified, measured engine in a folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from targets.amounts import amount_text, enough_text
 from targets.budget import Budget, Latency, LatencyShare, parse_latency
 from targets.errors import BudgetMissedError, InfeasibleError, UsageError, VerificationError
 
+_SAID = 3
+"""Networks that a message names besides the closest."""
 _TWO_STITCHES, _NONE = Budget(stitches=2), Budget()
 
 
@@ -331,6 +334,7 @@ def _missed(bounds: Budget, found: Searched, here: str) -> str:
         return (
             f"{head}the limits when it is measured. The closest is {closest.candidate.blueprint}: "
             f"{'; '.join(said)}. Ask for that much{_or_go_on(found, ', or ')}."
+            f"{_others(trials, closest)}"
         )
     latency = closest.candidate.latency
     return (
@@ -339,7 +343,20 @@ def _missed(bounds: Budget, found: Searched, here: str) -> str:
         f"{enough_text('latency_us', latency.upper_us)} at the upper end of its 95 % interval"
         f"{' (a noisy measurement)' if latency.noisy else ''}: {closest.candidate.blueprint}. "
         f"Ask for that much{_or_go_on(found, ', ')}, or measure on a quieter machine."
+        f"{_others(trials, closest)}"
     )
+
+
+def _others(trials: Sequence[Trial], closest: Trial) -> str:
+    """What else was built, and what it takes at the upper end."""
+    said = [
+        f"{trial.candidate.blueprint} ({enough_text('latency_us', _upper_us(trial))}, predicted "
+        f"{enough_text('latency_us', trial.predicted.upper_us)})"
+        for trial in trials
+        if trial is not closest
+    ]
+    more = f", and {len(said) - _SAID} more" if len(said) > _SAID else ""
+    return f" Also built, upper ends: {'; '.join(said[:_SAID])}{more}." if said else ""
 
 
 def _or_go_on(found: Searched, joined: str) -> str:

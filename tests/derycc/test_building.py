@@ -148,6 +148,20 @@ def test_a_budget_that_nothing_keeps_when_measured_is_missed() -> None:
     assert bench.forgotten
 
 
+def test_a_missed_budget_names_what_else_was_built() -> None:
+    found = tuple(trial(f"n{i}", 900.0 + i, 0.9) for i in range(6))
+    bench: Any = Pretended(found, {f"n{i}": 1100.0 + i for i in range(6)})
+
+    with pytest.raises(BudgetMissedError) as missed:
+        build(Request("1ms"), bench)
+
+    said = str(missed.value)
+    assert "The closest takes 1.1 ms" in said
+    others = said.partition(" Also built, upper ends: ")[2]
+    assert others.count("predicted") == 3
+    assert others.endswith(", and 2 more.")
+
+
 def test_an_engine_that_differs_is_not_published(
     desk: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
