@@ -186,7 +186,9 @@ class Tries:
         blueprint = trial.candidate.blueprint
         before = self._journal.withdrawn(str(blueprint))
         if before is None or before.noisy:
+            self._progress.start("measuring the best network anew, after the choice", None)
             candidate = self._candidates.confirm(blueprint)
+            self._progress.finish()
         else:
             candidate = self._candidates.recall(blueprint, before)
         within = keeps(limits, candidate)
