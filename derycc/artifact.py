@@ -35,20 +35,15 @@ def check_folder(out: Path) -> None:
         UsageError: it exists and is something else than a build or an empty folder.
         WorkspaceError: nothing can be put there.
     """
-    try:
-        out.lstat()
-    except OSError as error:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise WorkspaceError(_unwritten(out, str(error.strerror))) from error
+    why = obstacle(out)
+    if why is not None:
+        raise WorkspaceError(_unwritten(out, why))
     ours = out.is_dir() and ((out / manifest.NAME).exists() or not any(out.iterdir()))
     if out.exists() and not ours:
         raise UsageError(
             f"{out} exists and is no build of derycc, so it is not overwritten. Name another "
             "folder with --out."
         )
-    why = obstacle(out)
-    if why is not None:
-        raise WorkspaceError(_unwritten(out, why))
 
 
 def _unwritten(out: Path, why: str) -> str:

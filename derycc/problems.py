@@ -66,12 +66,12 @@ def check_problem_file(path: Path) -> None:
     Raises:
         WorkspaceError: it is a folder, or there is no folder for it and none can be made.
     """
-    if path.is_dir():
-        why: str | None = "it is a folder"
-    elif path.exists():
-        why = None if os.access(path, os.W_OK) else "it is read-only"
-    else:
+    if not os.access(path, os.F_OK):  # which says no of a name that no file can have
         why = obstacle(path)
+    elif path.is_dir():
+        why = "it is a folder"
+    else:
+        why = None if os.access(path, os.W_OK) else "it is read-only"
     if why is not None:
         raise WorkspaceError(_unwritten(path, why))
 

@@ -9,14 +9,25 @@ def obstacle(path: Path) -> str | None:
 
     Judged by the nearest folder above it that exists: those that are missing are made.
     """
-    for around in path.absolute().parents:
-        try:
-            around.lstat()
-        except (FileNotFoundError, NotADirectoryError):
+    place = path.absolute()
+    for around in place.parents:
+        if why := _unreachable(around):
+            return why
+        if not os.path.lexists(around):
             continue
-        except OSError as error:
-            return f"{around}: {error.strerror}"
         if not around.is_dir():
             return f"{around} is not a folder"
-        return None if os.access(around, os.W_OK | os.X_OK) else f"{around} cannot be written"
+        usable = os.access(around, os.W_OK | os.X_OK)
+        return _unreachable(place) if usable else f"{around} cannot be written"
+    return None
+
+
+def _unreachable(place: Path) -> str | None:
+    """Why nobody can tell whether there is something at a place; None: it is there, or is not."""
+    try:
+        place.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{place}: {error.strerror}"
     return None
