@@ -8,6 +8,7 @@ from rich.table import Table
 from compiler.explanation import QUALITY, Bound, Offer, bound_text
 from derycc.console import milliseconds, percent, table
 from derycc.explaining import Explained
+from derycc.manifest import Tried
 from derycc.printing_front import donors_data
 from targets.amounts import amount_text, enough_text
 
@@ -94,11 +95,16 @@ def _choice_lines(explained: Explained) -> list[str]:
 
 def _known(offer: Offer, explained: Explained) -> str:
     """A network in words, with what was measured of it, if it was built and does not do."""
-    tried = {one.network: one for one in explained.manifest.tried}.get(offer.network)
+    tried = _tried(offer, explained)
     if tried is None or tried.within_budget:
         return offer.network or "none"
     upper = milliseconds(tried.measured_upper_us)
     return f"{offer.network}: it was built, and is not within the limits ({upper} measured)"
+
+
+def _tried(offer: Offer, explained: Explained) -> Tried | None:
+    """What the build measured of a network; None where it did not build it."""
+    return {one.network: one for one in explained.manifest.tried}.get(offer.network)
 
 
 def explain_data(explained: Explained) -> dict[str, Any]:
@@ -150,8 +156,7 @@ def _runner_up(explained: Explained) -> str:
     lost = sum(piece.quality for piece in pieces) - offer.quality
     upper_us = sum(piece.latency.upper_us for piece in pieces)
     slower = offer.latency.upper_us - upper_us
-    tried = {one.network: one for one in explained.manifest.tried}.get(offer.network)
-    known = ""
+    tried, known = _tried(offer, explained), ""
     if tried is not None:
         kept = "" if tried.within_budget else ", which is not within the limits"
         upper = milliseconds(tried.measured_upper_us)
