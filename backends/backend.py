@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -109,6 +110,30 @@ class Engine(ABC):
             _check_array(spec, inputs[spec.name])
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of what a runtime stands on.
+
+    Attributes:
+        name: What is looked at.
+        found: What was found; empty where it failed.
+        problem: Why it failed; empty where it did not.
+        fix: What to do then.
+        needed: Whether engines cannot be run without it; else only their times are worse.
+    """
+
+    name: str
+    found: str
+    problem: str = ""
+    fix: str = ""
+    needed: bool = True
+
+    @property
+    def passed(self) -> bool:
+        """Whether it holds."""
+        return not self.problem
+
+
 class Backend(ABC):
     """One runtime: says whether it can be used here, and compiles models into engines."""
 
@@ -124,6 +149,10 @@ class Backend(ABC):
     @abstractmethod
     def versions(self) -> dict[str, str]:
         """Versions that must match for two measurements to be comparable, by package name."""
+
+    def ladder(self) -> tuple[Step, ...]:
+        """What it stands on, from below to the first step that fails; none where it is one step."""
+        return ()
 
     def precision(self, target: Target) -> str:
         """What float graphs are run in on a target; parts that are in int8 stay so."""

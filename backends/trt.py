@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from backends.backend import Array, Backend, Engine
+from backends.backend import Array, Backend, Engine, Step
 from backends.half import in_half
 from backends.model import ExportedModel
+from backends.trt_doctor import climb
 from backends.trt_layers import Layer, precisions, read_layers
 from backends.trt_plans import Plans, unwritable, wants_half
 from backends.trt_process import PYTHON, Lost, Refusal, TrtProcess, interpreter
@@ -45,6 +46,10 @@ class TrtBackend(Backend):
         except (Refusal, Lost) as error:
             return _absent(error)
         return None
+
+    def ladder(self) -> tuple[Step, ...]:
+        """From the interpreter up to what is read of the GPU."""
+        return tuple(climb())
 
     def versions(self) -> dict[str, str]:
         """Of TensorRT and the driver; and the GPU, without which they say nothing."""

@@ -8,43 +8,20 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from backends.backend import Step
 from backends.trt_plans import Settings
 from backends.trt_process import PYTHON, Lost, Refusal, TrtProcess, environ, interpreter
 from backends.trt_versions import known_fault
 
 _SECONDS = 60
 _OLDEST, _NEWEST = (3, 8), (3, 13)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the ladder.
-
-    Attributes:
-        name: What is looked at.
-        found: What was found; empty where it failed.
-        problem: Why it failed; empty where it did not.
-        fix: What to do then.
-        needed: Whether engines cannot be run without it; else only their times are worse.
-    """
-
-    name: str
-    found: str
-    problem: str = ""
-    fix: str = ""
-    needed: bool = True
-
-    @property
-    def passed(self) -> bool:
-        """Whether it holds."""
-        return not self.problem
 
 
 def climb() -> Iterator[Step]:

@@ -24,8 +24,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from backends.registry import get_backend
-from backends.trt_doctor import climb
 from benchmarks.machine import machine
 from benchmarks.prediction import DONORS, QUICK_DONORS, measured, summary
 from benchmarks.result_files import RESULTS, write
@@ -33,7 +31,9 @@ from derycc.building import Request
 from derycc.console import Bars, milliseconds, percent, stdout, table
 from derycc.session import Options, open_workbench
 from derycc.sweeping import Point, default_budgets, donors_alone, sweep
+from derycc.target_doctor import examine
 from targets.errors import DeryccError
+from targets.facts import Facts
 from targets.target import Target, get_target
 
 BUDGETS, NETWORKS, SIZE = 3, 20, 224
@@ -82,14 +82,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _doctor(asked: argparse.Namespace) -> Row:
-    """The ladder, or whether the backend can be used, where it is another."""
-    backend = get_backend(get_target(asked.target).backend)
-    if backend.name != "trt":
-        problem = backend.unavailable()
-        return {"steps": [], **({"failed": problem} if problem else {})}
-    steps = list(climb())
-    failed = [f"{step.name}: {step.problem}. {step.fix}" for step in steps if not step.passed]
-    return {"steps": [asdict(step) for step in steps], **({"failed": failed[0]} if failed else {})}
+    """As `derycc doctor --target` says it."""
+    found = examine(get_target(asked.target), Facts.read(), steps=True)
+    failed = {"failed": found.problems[0]} if found.problems else {}
+    return {"steps": [asdict(step) for step in found.steps], **failed}
 
 
 def _contract(asked: argparse.Namespace) -> Row:

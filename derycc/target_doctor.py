@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from backends.backend import Step
 from backends.registry import get_backend
-from backends.trt_doctor import Step, climb
 from targets.errors import DeryccError, TargetUnavailableError
 from targets.facts import Facts
 from targets.power import mode_problem
@@ -14,7 +14,6 @@ from targets.target import Target
 BUSY_LOAD = 0.5
 """Processes running beside derycc, on average, from which timings are disturbed."""
 
-_TENSORRT = "trt"
 _STAND_IN = "reference"
 """The backend whose clock is computed: cores, clocks and load do not matter to it."""
 
@@ -78,25 +77,25 @@ def setting_lines(target: Target) -> tuple[str, ...]:
     )
 
 
-def examine(target: Target, facts: Facts) -> TargetDiagnosis:
+def examine(target: Target, facts: Facts, steps: bool = False) -> TargetDiagnosis:
     """Compares a target with the machine that this process runs on; measures nothing.
 
     Args:
         target: The target that is asked about.
         facts: Of this machine.
+        steps: Whether each step that the runtime stands on is tried, which may take a while; else
+            it is asked whether it can be used.
     """
-    steps = tuple(climb()) if target.backend == _TENSORRT else ()
-    failed = [step for step in steps if not step.passed]
-    problems = [_said(step) for step in failed if step.needed]
+    climbed, problems = _runtime(target.backend, steps)
+    failed = [step for step in climbed if not step.passed]
+    problems += [_said(step) for step in failed if step.needed]
     problems += _mode_problems(target, facts)
-    if not steps:
-        problems += _backend_problems(target.backend)
     remarks = [_said(step) for step in failed if not step.needed]
     if target.backend != _STAND_IN:
         problems += [*_thread_problems(target, facts), *_affinity_problems(target, facts)]
         remarks += [*_precision_remarks(target, facts), *_core_remarks(target, facts)]
         remarks += _clock_remarks(facts)
-    return TargetDiagnosis(target, tuple(problems), tuple(remarks), steps)
+    return TargetDiagnosis(target, tuple(problems), tuple(remarks), climbed)
 
 
 def _said(step: Step) -> str:
@@ -107,12 +106,16 @@ def _step_line(step: Step) -> str:
     return f"{step.name:<18}{step.found or 'FAILED'}"
 
 
-def _backend_problems(name: str) -> list[str]:
+def _runtime(name: str, steps: bool) -> tuple[tuple[Step, ...], list[str]]:
+    """The steps that a runtime stands on; where none are tried, why it cannot be used."""
+    climbed: tuple[Step, ...] = ()
     try:
-        problem = get_backend(name).unavailable()
+        backend = get_backend(name)
+        climbed = backend.ladder() if steps else ()
+        problem = None if climbed else backend.unavailable()
     except DeryccError as error:
         problem = str(error)
-    return [problem] if problem else []
+    return climbed, [problem] if problem else []
 
 
 def _mode_problems(target: Target, facts: Facts) -> list[str]:

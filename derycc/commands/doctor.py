@@ -44,6 +44,6 @@ def _target(text: str, as_json: bool) -> None:
     from targets.facts import Facts
     from targets.target import get_target
 
-    diagnosis = examine(get_target(text), Facts.read())
+    diagnosis = examine(get_target(text), Facts.read(), steps=True)
     print_json(diagnosis.data()) if as_json else typer.echo("\n".join(diagnosis.lines()))
     raise typer.Exit(diagnosis.exit_code)
