@@ -19,6 +19,7 @@ from onnx import ModelProto, TensorProto
 from backends.identity import tensors
 from backends.model import ExportedModel
 from backends.trt_process import TrtProcess
+from backends.trt_worker.building import write_whole
 from targets.errors import WorkspaceError
 from targets.target import Target
 
@@ -98,7 +99,7 @@ class Plans:
                 settings=asked,
             )
             about = {"format": FORMAT, "sha256": _hash(plan.read_bytes()), **names, **found}
-            _write(plan.with_suffix(".json"), about)
+            _note(plan, about)
         except OSError as error:
             raise unwritable(self.folder, error) from error
         finally:
@@ -117,7 +118,7 @@ class Plans:
         if "precisions" in content:
             return
         try:
-            _write(plan.with_suffix(".json"), {**content, "precisions": told()})
+            _note(plan, {**content, "precisions": told()})
         except OSError as error:
             raise unwritable(self.folder, error) from error
 
@@ -152,11 +153,10 @@ def _beside(plan: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _write(path: Path, content: Mapping[str, object]) -> None:
-    """A file is there whole or not at all."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    part.replace(path)
+def _note(plan: Path, content: Mapping[str, object]) -> None:
+    """Writes what is told beside a plan."""
+    text = json.dumps(content, indent=1)
+    write_whole(str(plan.with_suffix(".json")), text.encode("utf-8"))
 
 
 def _flags(onnx: bytes) -> dict[str, bool]:

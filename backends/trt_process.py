@@ -79,7 +79,6 @@ class TrtProcess:
             Refusal: It has no TensorRT, or one that is not driven.
             Lost: It does not start, or speaks another protocol.
         """
-        self.python = python
         self._asked = 0
         self._ended: str | None = None
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
@@ -118,39 +117,33 @@ class TrtProcess:
         try:
             write_frame(stdin, asked)
         except (OSError, ValueError) as error:
-            raise self._lost(do) from error
+            raise self.lost(do) from error
         try:
             answer = self._next(do)
         except KeyboardInterrupt:
             # It works on, and what it answers would be taken for the answer to something else.
-            self._lost(do, "it was interrupted")
+            self.lost(do, "it was interrupted")
             raise
         if answer.get("id") != self._asked:
-            raise self._lost(do, "it answered to something else")
+            raise self.lost(do, "it answered to something else")
         return _outcome(answer, self, do)
 
     def close(self) -> None:
         """Ends it."""
         if self._ended is None:
             self._ended = "it was closed"
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                assert stream is not None
-                if stream is self._process.stdin:
-                    stream.close()
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        with suppress(OSError):
+            stdin.close()  # it ends by itself then
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_S)
         self._process.kill()
         self._process.wait()
         self._reader.join(_GRACE_S)
         with suppress(OSError):
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            stdout.close()
         self._errors.close()
-
-    def lost(self, do: str, why: str) -> Lost:
-        """Ends it, as what it answers cannot be used."""
-        return self._lost(do, why)
 
     def _greeted(self) -> dict[str, Any]:
         try:
@@ -171,15 +164,20 @@ class TrtProcess:
         try:
             answer = self._answers.get(timeout=seconds)
         except Empty:
-            raise self._lost(do, f"it said nothing for {seconds:g} s") from None
+            raise self.lost(do, f"it said nothing for {seconds:g} s") from None
         if isinstance(answer, FrameError):
-            raise self._lost(do, f"what it answered is no frame: {answer}") from answer
+            raise self.lost(do, f"what it answered is no frame: {answer}") from answer
         if answer is None:
-            raise self._lost(do)
+            raise self.lost(do)
         return answer
 
-    def _lost(self, do: str, why: str | None = None) -> Lost:
-        """What became of it, while it was to do something, with the last lines that it wrote."""
+    def lost(self, do: str, why: str | None = None) -> Lost:
+        """Ends it; what became of it, asked to do something, with the last lines that it wrote.
+
+        Args:
+            do: What it was asked for.
+            why: What is wrong with it; None: how it ended says so.
+        """
         if self._ended is not None:
             return Lost(self._ended)
         if why is None:

@@ -46,14 +46,13 @@ GATES = {
 }
 """By precision. An int8 engine must besides keep its score: `Verification.max_drop`."""
 
+COSINE_GATE = FP32.cosine
+"""Least cosine between an engine's and the network's logits, fp32."""
+
 
 def gate_on(target: Target) -> Gate:
     """The gate of networks that are float, on a target that may run them in another precision."""
     return GATES[get_backend(target.backend).precision(target)]
-
-
-COSINE_GATE = FP32.cosine
-"""Least cosine between an engine's and the network's logits, fp32."""
 
 
 @dataclass(frozen=True, slots=True)

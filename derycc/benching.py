@@ -235,7 +235,7 @@ class _Contestants:
             yield from self._at_batch(own, network, peers, batch)
             self._progress.finish()
 
-    def _measurable(self, own: "_Own") -> list[int]:
+    def _measurable(self, own: _Own) -> list[int]:
         """The batches that a build can be measured at; others are among the failures."""
         if own.precision == FLOAT:
             return list(self._request.batches)
@@ -249,7 +249,7 @@ class _Contestants:
         return [batch for batch in self._request.batches if batch == own.batch]
 
     def _at_batch(
-        self, own: "_Own", network: DesignedNetwork | None, peers: tuple[str, ...], batch: int
+        self, own: _Own, network: DesignedNetwork | None, peers: tuple[str, ...], batch: int
     ) -> Iterator[Entry]:
         shape, model, plain = (batch, *own.model.inputs[0].shape[1:]), own.model, None
         if network is not None and (peers or batch != own.batch):
