@@ -13,8 +13,9 @@ from backends.backend import Array
 from backends.model import ExportedModel
 from backends.trt import close_processes
 from backends.trt_plans import FOLDER
-from backends.trt_process import PYTHON
+from backends.trt_process import PYTHON, TrtProcess
 from backends.trt_worker.runtime import MODULES
+from targets.target import Target, get_target
 
 Build = Callable[..., ModelProto]
 
@@ -139,3 +140,21 @@ def no_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.setenv(PYTHON, interpreter(script, prepared))
     yield script
     close_processes()
+
+
+@pytest.fixture
+def target() -> Target:
+    return get_target("cpu:threads=1,backend=trt")
+
+
+@pytest.fixture
+def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(FOLDER, str(tmp_path / "plans"))
+    return tmp_path / "plans"
+
+
+@pytest.fixture
+def process(trt_stand_in: Path) -> Iterator[TrtProcess]:
+    process = TrtProcess(str(trt_stand_in))
+    yield process
+    process.close()
